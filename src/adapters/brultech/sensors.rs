@@ -1,0 +1,133 @@
+//! Which sensors a Brultech meter has: a pure function of its model and configuration.
+
+use std::sync::Arc;
+
+use meter_protocols::brultech::Format;
+
+use super::settings::{ChannelSettings, MeterSettings};
+use crate::model::{
+    Channel, Device, DeviceId, Make, Model, Quantity, Sensor, SensorId, SensorType, Unit,
+};
+
+/// Clamps of a GEM. The 48-channel formats carry uninitialised memory above these unless an
+/// expansion board is there.
+pub(super) const GEM_CLAMPS: usize = 32;
+
+/// What of a meter's inputs is known to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Inputs {
+    pub(super) model: Model,
+    /// The meter tells the direction of energy.
+    pub(super) direction: bool,
+    /// Bit n: probe n + 1 has given a temperature at least once.
+    pub(super) temperatures: u8,
+}
+
+/// The model that sends this format.
+pub(super) fn model(format: Format) -> Model {
+    match format {
+        Format::Ecm1220 => Model::Ecm1220,
+        Format::Ecm1240 => Model::Ecm1240,
+        _ => Model::Gem,
+    }
+}
+
+/// Clamps with an absolute counter of their own.
+pub(super) fn clamps(model: Model) -> usize {
+    match model {
+        Model::Gem => GEM_CLAMPS,
+        Model::Ecm1240 | Model::Ecm1220 => 2,
+    }
+}
+
+/// The meter with all its sensors.
+pub(super) fn device(
+    serial: &str,
+    settings: &MeterSettings,
+    adopted: bool,
+    inputs: Inputs,
+) -> Device {
+    let mut list = List { serial, settings, sensors: Vec::new() };
+    for n in 1..=clamps(inputs.model) as u8 {
+        list.clamp(Channel::Ch(n), inputs.direction);
+    }
+    if inputs.model == Model::Ecm1240 {
+        (1..=5).for_each(|n| list.push(Channel::Aux(n), Quantity::PPlus));
+    }
+    list.push(Channel::Line, Quantity::Vrms);
+    if inputs.model == Model::Gem {
+        (1..=4).for_each(|n| list.push(Channel::Pulse(n), Quantity::Pulse));
+        (0..8)
+            .filter(|bit| inputs.temperatures & 1 << bit != 0)
+            .for_each(|bit| list.push(Channel::T(bit + 1), Quantity::Temperature));
+    }
+    Device {
+        id: settings.id.unwrap_or_else(|| DeviceId::derive(Make::Brultech, serial)),
+        make: Make::Brultech,
+        model: inputs.model,
+        serial: serial.into(),
+        name: settings.name.clone(),
+        adopted,
+        sensors: list.sensors,
+    }
+}
+
+struct List<'a> {
+    serial: &'a str,
+    settings: &'a MeterSettings,
+    sensors: Vec<Sensor>,
+}
+
+impl List<'_> {
+    fn clamp(&mut self, channel: Channel, direction: bool) {
+        let both_ways = self.settings.channel(channel).role.counts_both_ways();
+        self.push(channel, Quantity::PPlus);
+        if both_ways && direction {
+            self.push(channel, Quantity::PMinus);
+        }
+        self.push(channel, Quantity::Irms);
+    }
+
+    fn push(&mut self, channel: Channel, quantity: Quantity) {
+        let settings = self.settings.channel(channel);
+        let (kind, gauge, counter) = shape(quantity, settings);
+        let is_main = matches!(quantity, Quantity::PPlus | Quantity::Pulse | Quantity::Temperature);
+        let overriding = settings.id.filter(|_| is_main);
+        let name = settings.name.clone().unwrap_or_else(|| Arc::from(channel.to_string()));
+        let derived = || SensorId::derive(Make::Brultech, self.serial, channel, quantity);
+        self.sensors.push(Sensor {
+            id: overriding.unwrap_or_else(derived),
+            channel,
+            quantity,
+            kind,
+            name,
+            role: settings.role,
+            gauge,
+            counter,
+            constant: (quantity == Quantity::Pulse).then_some(settings.constant_milli()).flatten(),
+        });
+    }
+}
+
+/// Medium, unit of the gauge, unit of the counter.
+fn shape(
+    quantity: Quantity,
+    settings: &ChannelSettings,
+) -> (SensorType, Option<Unit>, Option<Unit>) {
+    use SensorType::Electricity;
+    match quantity {
+        Quantity::PPlus | Quantity::PMinus => (Electricity, Some(Unit::Watt), Some(Unit::WattHour)),
+        Quantity::Vrms => (Electricity, Some(Unit::Volt), None),
+        Quantity::Irms => (Electricity, Some(Unit::Ampere), None),
+        Quantity::Temperature => (SensorType::Temperature, Some(Unit::Celsius), None),
+        Quantity::Pulse => {
+            let kind = settings.pulse_kind();
+            let unit = match kind {
+                Electricity => Unit::WattHour,
+                SensorType::Gas | SensorType::Water => Unit::Litre,
+                SensorType::Temperature | SensorType::Other => Unit::Count,
+            };
+            (kind, None, Some(unit))
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the configuration says of Brultech meters, in the model's own terms.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{Channel, DeviceId, Role, SensorId, SensorType};
+
+/// One entry under `meters:` of kind `brultech`.
+#[derive(Debug, Clone)]
+pub struct MeterSettings {
+    /// The `<name>` in topics.
+    pub name: Arc<str>,
+    /// Binds the entry to one meter; without it the entry takes the first that is left over.
+    pub serial: Option<String>,
+    /// The link that the meter speaks on.
+    pub link: LinkId,
+    /// Overrides the derived device id.
+    pub id: Option<DeviceId>,
+    /// The most power that a channel is believed to have, W.
+    pub power_ceiling_w: f64,
+    /// No packet for so long = offline; `None`: from the interval seen.
+    pub timeout: Option<Duration>,
+    /// The meter is set to degrees Fahrenheit.
+    pub fahrenheit: bool,
+    /// What is configured of its channels.
+    pub channels: HashMap<Channel, ChannelSettings>,
+    /// What holds for all other channels.
+    pub other_channels: ChannelSettings,
+}
+
+/// The place of a link in the list of links; meter entries with the same link share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LinkId(pub usize);
+
+/// One entry under `channels:`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelSettings {
+    /// The label; the channel's own name when absent.
+    pub name: Option<Arc<str>>,
+    /// What the channel is for.
+    pub role: Role,
+    /// The direction that the polarized counter stands for is btmon's, not the vendor's. It is
+    /// the meter's `polarity`; only channels with a direction heed it.
+    pub btmon: bool,
+    /// Scales power, energy and current.
+    pub multiplier: f64,
+    /// What a pulse input counts.
+    pub kind: Option<SensorType>,
+    /// L or Wh per pulse.
+    pub constant: Option<f64>,
+    /// Overrides the derived id of the channel's main sensor.
+    pub id: Option<SensorId>,
+}
+
+impl Default for ChannelSettings {
+    fn default() -> Self {
+        ChannelSettings {
+            name: None,
+            role: Role::Load,
+            btmon: false,
+            multiplier: 1.0,
+            kind: None,
+            constant: None,
+            id: None,
+        }
+    }
+}
+
+impl ChannelSettings {
+    /// Whether the polarized counter stands for energy taken.
+    pub(super) fn swapped(&self) -> bool {
+        self.btmon && self.role.counts_both_ways()
+    }
+
+    /// What a pulse input counts: without a `constant` it is only counted.
+    pub(super) fn pulse_kind(&self) -> SensorType {
+        self.constant.and(self.kind).unwrap_or(SensorType::Other)
+    }
+
+    /// Units per pulse; 1 where pulses are only counted.
+    pub(super) fn pulse_factor(&self) -> f64 {
+        self.constant.filter(|_| self.pulse_kind() != SensorType::Other).unwrap_or(1.0)
+    }
+
+    /// Units per pulse in thousandths, where pulses stand for something.
+    pub(super) fn constant_milli(&self) -> Option<i64> {
+        let known = self.pulse_kind() != SensorType::Other;
+        known.then(|| (self.pulse_factor() * 1000.0).round() as i64)
+    }
+
+    /// Energy taken and given back, from absolute and polarized watt-seconds.
+    pub(super) fn split(&self, absolute: u64, polarized: u64) -> (u64, u64) {
+        let rest = absolute.saturating_sub(polarized);
+        match (self.role.counts_both_ways(), self.btmon) {
+            (false, _) => (absolute, polarized),
+            (true, false) => (rest, polarized),
+            (true, true) => (polarized, rest),
+        }
+    }
+}
+
+impl MeterSettings {
+    /// What a meter gets that no entry names.
+    pub(super) fn adopted(name: Arc<str>, link: LinkId) -> MeterSettings {
+        MeterSettings {
+            name,
+            serial: None,
+            link,
+            id: None,
+            power_ceiling_w: DEFAULT_POWER_CEILING_W,
+            timeout: None,
+            fahrenheit: false,
+            channels: HashMap::new(),
+            other_channels: ChannelSettings::default(),
+        }
+    }
+
+    /// The settings of one channel.
+    pub(super) fn channel(&self, channel: Channel) -> &ChannelSettings {
+        self.channels.get(&channel).unwrap_or(&self.other_channels)
+    }
+}
+
+/// The most power that one channel is believed to have unless configured otherwise, W.
+pub const DEFAULT_POWER_CEILING_W: f64 = 250_000.0;

@@ -1,0 +1,210 @@
+//! All sessions by client id, and the clock that ends them.
+//!
+//! A CONNECT comes here to find, take over or make its session; the end of a connection comes here
+//! to leave it. Delayed wills and session expiry wait in one list of deadlines.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::Limits;
+use super::filter::Filter;
+use super::packet::{Reason, Will};
+use super::publication::Draft;
+use super::queue::Queue;
+use super::router::{Router, Wakes};
+use super::session::{Aftermath, Attached, Leave, Session, Terms};
+use super::stats::BrokerStats;
+
+/// The sessions of the broker.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    sessions: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+    deadlines: Mutex<BTreeMap<(Instant, u64), Weak<Session>>>,
+    earlier_deadline: Notify,
+    /// Number of the next session; 0 is the gateway's as an origin.
+    next_number: AtomicU64,
+    router: Arc<Router>,
+    stats: Arc<BrokerStats>,
+    limits: Limits,
+}
+
+/// A connection's hold on its session. Dropping it counts as a broken connection, so that a task
+/// that dies leaves nothing behind that looks connected.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    pub(crate) session: Arc<Session>,
+    pub(crate) generation: u64,
+    clients: Arc<Clients>,
+    left: bool,
+}
+
+/// What a CONNECT got.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    pub(crate) presence: Presence,
+    pub(crate) session_present: bool,
+    /// Told when the broker wants the connection to end.
+    pub(crate) close: tokio::sync::oneshot::Receiver<Reason>,
+}
+
+impl Clients {
+    pub(crate) fn new(router: Arc<Router>, stats: Arc<BrokerStats>, limits: Limits) -> Self {
+        Self {
+            sessions: Mutex::new(HashMap::new()),
+            deadlines: Mutex::new(BTreeMap::new()),
+            earlier_deadline: Notify::new(),
+            next_number: AtomicU64::new(1),
+            router,
+            stats,
+            limits,
+        }
+    }
+
+    /// Finds or makes the session of a client and ends the connection it had.
+    ///
+    /// # Errors
+    /// `Reason::QUOTA_EXCEEDED` when there are too many sessions.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        client_id: &str,
+        clean: bool,
+        terms: Terms,
+    ) -> Result<Entered, Reason> {
+        let mut sessions = self.sessions.lock();
+        let present = sessions.get(client_id).cloned();
+        let kept = present.clone().filter(|session| !clean && session.is_persistent());
+        let session_present = kept.is_some();
+        let session = match kept {
+            Some(session) => session,
+            None if present.is_none() && sessions.len() >= self.max_sessions() => {
+                return Err(Reason::QUOTA_EXCEEDED);
+            }
+            None => {
+                let session = self.make(client_id);
+                sessions.insert(Arc::clone(session.client_id()), Arc::clone(&session));
+                session
+            }
+        };
+        let Attached { generation, close, displaced_will } = session.attach(terms);
+        BrokerStats::set(&self.stats.sessions, sessions.len());
+        drop(sessions);
+        BrokerStats::count(&self.stats.clients);
+        // From here on the presence leaves the session again, whatever goes wrong.
+        let presence = Presence { session, generation, clients: Arc::clone(self), left: false };
+        self.publish_will(displaced_will, presence.session.number());
+        if let Some(old) = present.filter(|_| !session_present) {
+            let will = old.end();
+            self.forget_subscriptions(&old);
+            self.publish_will(will, old.number());
+        }
+        Ok(Entered { presence, session_present, close })
+    }
+
+    /// A session for the gateway itself, which no client can take over.
+    pub(crate) fn make_local(&self) -> Arc<Session> {
+        self.make("")
+    }
+
+    /// Ends what has come due, for ever. Returns only with its task.
+    pub(crate) async fn keep_deadlines(&self) {
+        loop {
+            let next = self.deadlines.lock().first_key_value().map(|((at, _), _)| *at);
+            match next {
+                None => self.earlier_deadline.notified().await,
+                Some(at) => tokio::select! {
+                    () = self.earlier_deadline.notified() => {}
+                    () = tokio::time::sleep_until(at.into()) => self.meet_deadlines(),
+                },
+            }
+        }
+    }
+
+    fn meet_deadlines(&self) {
+        let now = Instant::now();
+        loop {
+            let mut deadlines = self.deadlines.lock();
+            let Some(entry) = deadlines.first_entry().filter(|entry| entry.key().0 <= now) else {
+                return;
+            };
+            let session = entry.remove().upgrade();
+            drop(deadlines);
+            if let Some(session) = session {
+                let aftermath = session.on_deadline(now);
+                self.settle(&session, aftermath);
+            }
+        }
+    }
+
+    /// Does what the end of a connection, or a deadline, leaves to be done.
+    fn settle(&self, session: &Arc<Session>, aftermath: Aftermath) {
+        if aftermath.ended {
+            let mut sessions = self.sessions.lock();
+            if sessions.get(session.client_id()).is_some_and(|found| Arc::ptr_eq(found, session)) {
+                sessions.remove(session.client_id());
+            }
+            BrokerStats::set(&self.stats.sessions, sessions.len());
+            drop(sessions);
+            self.forget_subscriptions(session);
+        }
+        if let Some(at) = aftermath.deadline {
+            self.deadlines.lock().insert((at, session.number()), Arc::downgrade(session));
+            self.earlier_deadline.notify_one();
+        }
+        self.publish_will(aftermath.will, session.number());
+    }
+
+    fn forget_subscriptions(&self, session: &Session) {
+        for text in session.take_filters() {
+            if let Ok(filter) = Filter::parse(&text) {
+                self.router.unsubscribe(filter, session.number());
+            }
+        }
+    }
+
+    fn publish_will(&self, will: Option<Will>, origin: u64) {
+        if let Some(will) = will {
+            self.router.publish(Draft::of_will(&will), origin, &mut Wakes::default());
+        }
+    }
+
+    fn make(&self, client_id: &str) -> Arc<Session> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let queue = Queue::new(self.limits.queued_messages, self.limits.queued_bytes);
+        Session::new(number, client_id, queue, Arc::clone(&self.stats))
+    }
+
+    /// Sessions of absent clients cost memory, so they are bounded as connections are.
+    fn max_sessions(&self) -> usize {
+        self.limits.connections.saturating_mul(SESSIONS_PER_CONNECTION)
+    }
+}
+
+impl Presence {
+    /// Leaves the session in an orderly way.
+    pub(crate) fn leave(mut self, leave: Leave) {
+        self.go(leave);
+    }
+
+    fn go(&mut self, leave: Leave) {
+        if std::mem::replace(&mut self.left, true) {
+            return;
+        }
+        BrokerStats::lower(&self.clients.stats.clients);
+        let aftermath = self.session.detach(self.generation, leave);
+        self.clients.settle(&self.session, aftermath);
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.go(Leave { publish_will: true, expiry: None });
+    }
+}
+
+/// How many sessions may be kept for each connection that is allowed.
+const SESSIONS_PER_CONNECTION: usize = 10;

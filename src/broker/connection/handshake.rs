@@ -1,0 +1,214 @@
+//! From the first byte to CONNACK.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
+
+use super::{BUFFER_START, Terms};
+use crate::broker::Shared;
+use crate::broker::access::Identity;
+use crate::broker::clients::{Entered, Presence};
+use crate::broker::packet::{ConnAck, Connect, Reason, Version};
+use crate::broker::session;
+use crate::broker::stats::BrokerStats;
+use crate::broker::wire::{self, Framing, WireError};
+
+/// A client that was let in.
+pub(super) struct Welcome {
+    pub(super) presence: Presence,
+    pub(super) close: oneshot::Receiver<Reason>,
+    /// What came behind the CONNECT.
+    pub(super) buffer: BytesMut,
+    pub(super) terms: Terms,
+}
+
+/// A client that was not.
+enum Refusal {
+    /// Nothing can or need be said: the connection broke, timed out or spoke no MQTT.
+    Silent(Option<WireError>),
+    /// CONNACK with a reason.
+    Answered(Version, Reason, Option<WireError>),
+}
+
+/// Reads CONNECT and answers it, within the limit of time. `None`: refused, counted and logged.
+pub(super) async fn welcome<S>(stream: &mut S, peer: SocketAddr, shared: &Shared) -> Option<Welcome>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut buffer = BytesMut::with_capacity(BUFFER_START);
+    let limits = &shared.limits;
+    let connect = read_connect(stream, &mut buffer, limits.packet_size.min(CONNECT_LIMIT));
+    let refusal = match tokio::time::timeout(limits.connect_timeout, connect).await {
+        Err(_) => {
+            BrokerStats::count(&shared.stats.connect_timeouts);
+            tracing::debug!(%peer, "no CONNECT in time: connection closed");
+            return None;
+        }
+        Ok(Err(refusal)) => refusal,
+        Ok(Ok(connect)) => match admit(connect, peer, shared) {
+            Err((version, reason)) => Refusal::Answered(version, reason, None),
+            Ok((presence, close, terms, connack)) => {
+                let version = terms.version;
+                answer(stream, version, Reason::SUCCESS, &connack).await?;
+                return Some(Welcome { presence, close, buffer, terms });
+            }
+        },
+    };
+    refuse(stream, peer, shared, refusal).await;
+    None
+}
+
+async fn read_connect<S>(
+    stream: &mut S,
+    buffer: &mut BytesMut,
+    limit: usize,
+) -> Result<Connect, Refusal>
+where
+    S: AsyncRead + Unpin,
+{
+    loop {
+        let framing =
+            wire::frame(buffer, None, limit).map_err(|error| Refusal::Silent(Some(error)))?;
+        if let Framing::Whole(header) = framing {
+            let packet = &buffer[..header.total];
+            let connect = wire::decode_connect(header, packet).map_err(|error| {
+                let version = wire::version_to_refuse_in(header, packet);
+                match version {
+                    Some(version) => Refusal::Answered(version, error.reason(), Some(error)),
+                    None => Refusal::Silent(Some(error)),
+                }
+            })?;
+            buffer.advance(header.total);
+            return Ok(connect);
+        }
+        match stream.read_buf(buffer).await {
+            Ok(0) | Err(_) => return Err(Refusal::Silent(None)),
+            Ok(_) => {}
+        }
+    }
+}
+
+type Admitted = (Presence, oneshot::Receiver<Reason>, Terms, ConnAck);
+
+fn admit(
+    connect: Connect,
+    peer: SocketAddr,
+    shared: &Shared,
+) -> Result<Admitted, (Version, Reason)> {
+    let version = connect.version;
+    let refused = |reason| (version, reason);
+    let identity: Identity = shared.access.admit(peer, &connect).map_err(refused)?;
+    let (keep_alive, server_keep_alive) = agree_keep_alive(&connect, shared).map_err(refused)?;
+    let assigned = connect.client_id.is_empty().then(make_client_id);
+    if assigned.is_some() && version == Version::V3 && !connect.clean {
+        return Err(refused(Reason::CLIENT_ID_NOT_VALID));
+    }
+    let terms = Terms {
+        version,
+        identity,
+        session_expiry: connect.session_expiry,
+        maximum_packet: connect.maximum_packet.map_or(usize::MAX, |size| size as usize),
+        silence_limit: (keep_alive > 0)
+            .then(|| Duration::from_secs(keep_alive.into()).mul_f64(1.5)),
+    };
+    let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
+    let session_terms = session::Terms {
+        expiry: connect.session_expiry,
+        will: connect.will,
+        window: usize::from(connect.receive_maximum).min(WINDOW),
+    };
+    let Entered { presence, session_present, close } =
+        shared.clients.enter(client_id, connect.clean, session_terms).map_err(refused)?;
+    let connack = ConnAck {
+        session_present,
+        assigned_client_id: assigned.filter(|_| version == Version::V5),
+        keep_alive: server_keep_alive,
+        receive_maximum: shared.limits.inflight.max(1),
+        maximum_packet: u32::try_from(shared.limits.packet_size).unwrap_or(u32::MAX),
+        topic_alias_maximum: TOPIC_ALIASES,
+    };
+    Ok((presence, close, terms, connack))
+}
+
+/// The keep-alive that holds, and the one to tell an MQTT 5 client of. MQTT 3.1.1 has no way to
+/// tell, so a client that wants more than the limit is refused.
+fn agree_keep_alive(connect: &Connect, shared: &Shared) -> Result<(u16, Option<u16>), Reason> {
+    let limit = u16::try_from(shared.limits.keep_alive.as_secs()).unwrap_or(u16::MAX).max(1);
+    let unlimited = limit == u16::MAX;
+    match (connect.version, connect.keep_alive) {
+        (_, wanted) if unlimited || (1..=limit).contains(&wanted) => Ok((wanted, None)),
+        (Version::V5, _) => Ok((limit, Some(limit))),
+        (Version::V3, 0) => Ok((0, None)),
+        (Version::V3, _) => Err(Reason::CLIENT_ID_NOT_VALID),
+    }
+}
+
+fn make_client_id() -> String {
+    format!("auto-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
+}
+
+async fn refuse<S>(stream: &mut S, peer: SocketAddr, shared: &Shared, refusal: Refusal)
+where
+    S: AsyncWrite + Unpin,
+{
+    let error = match refusal {
+        Refusal::Silent(None) => {
+            tracing::debug!(%peer, "connection closed before CONNECT");
+            return;
+        }
+        Refusal::Silent(error) => {
+            BrokerStats::count(&shared.stats.refused_packets);
+            error
+        }
+        Refusal::Answered(version, reason, error) => {
+            BrokerStats::count(&shared.stats.refused_connects);
+            // The client may be gone; it was refused either way.
+            let _ = answer(stream, version, reason, &ConnAck::default()).await;
+            let code = reason.0;
+            if error.is_none()
+                && let Some(before) = shared.refusals.pass()
+            {
+                tracing::warn!(%peer, code, before, "mqtt client refused");
+            }
+            error
+        }
+    };
+    if let Some(error) = error
+        && let Some(before) = shared.refusals.pass()
+    {
+        tracing::warn!(%peer, %error, before, "mqtt client refused");
+    }
+}
+
+/// Sends CONNACK; `None` when it could not be sent.
+async fn answer<S>(
+    stream: &mut S,
+    version: Version,
+    reason: Reason,
+    connack: &ConnAck,
+) -> Option<()>
+where
+    S: AsyncWrite + Unpin,
+{
+    let mut packet = BytesMut::new();
+    wire::write_connack(version, reason, connack, &mut packet).ok()?;
+    let send = async {
+        stream.write_all(&packet).await?;
+        stream.flush().await
+    };
+    match tokio::time::timeout(ANSWER_TIME, send).await {
+        Ok(Ok(())) => Some(()),
+        _ => None,
+    }
+}
+
+/// Largest CONNECT: will, client id, user and password at their full lengths, and room for properties.
+const CONNECT_LIMIT: usize = 512 * 1024;
+/// Topic aliases a client may use, MQTT 5.
+pub(super) const TOPIC_ALIASES: u16 = 16;
+/// Unacknowledged messages a client is sent at most. Large enough not to wait for round trips.
+const WINDOW: usize = 1024;
+const ANSWER_TIME: Duration = Duration::from_secs(5);

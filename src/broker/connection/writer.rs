@@ -1,0 +1,182 @@
+//! The writing half: answers first, then what the session has queued, many packets to one write.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::{BUFFER_BUSY, BUFFER_IDLE, BUFFER_START, Desk, End, Terms};
+use crate::broker::Shared;
+use crate::broker::clients::Presence;
+use crate::broker::link::feed_retained;
+use crate::broker::packet::{Ack, AckKind, Reason, Version};
+use crate::broker::session::{Outgoing, Session, Taken};
+use crate::broker::stats::BrokerStats;
+use crate::broker::wire::{self, Delivery};
+
+/// Writes one connection.
+pub(super) struct Writer<'a, W> {
+    stream: W,
+    /// Encoded and not yet written. Survives the cancellation of `run`, so that a goodbye never
+    /// lands in the middle of a packet.
+    buffer: BytesMut,
+    batch: Vec<Outgoing>,
+    desk: &'a Desk,
+    shared: &'a Shared,
+    session: Arc<Session>,
+    generation: u64,
+    terms: &'a Terms,
+}
+
+impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
+    pub(super) fn new(
+        stream: W,
+        desk: &'a Desk,
+        shared: &'a Shared,
+        presence: &Presence,
+        terms: &'a Terms,
+    ) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            batch: Vec::new(),
+            desk,
+            shared,
+            session: Arc::clone(&presence.session),
+            generation: presence.generation,
+            terms,
+        }
+    }
+
+    /// Writes until the connection ends.
+    pub(super) async fn run(&mut self) -> End {
+        loop {
+            if self.fill() == Taken::Detached {
+                // Whoever took the session says why; that message is on its way.
+                return std::future::pending().await;
+            }
+            if self.buffer.is_empty() {
+                self.rest().await;
+            } else if self.write_out().await.is_err() {
+                return End::Closed;
+            }
+        }
+    }
+
+    /// Writes all that is queued, for a broker that stops.
+    pub(super) async fn drain(&mut self) {
+        let all = async {
+            loop {
+                self.fill();
+                if self.buffer.is_empty() || self.write_out().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // The rest is lost with the connection, or kept by the session if it is persistent.
+        let _ = tokio::time::timeout(DRAIN_TIME, all).await;
+    }
+
+    /// Sends what is begun, the last answers and DISCONNECT with `reason`, then closes.
+    pub(super) async fn say_goodbye(&mut self, reason: Option<Reason>) {
+        self.take_replies();
+        if let Some(reason) = reason {
+            wire::write_disconnect(self.terms.version, reason, &mut self.buffer);
+        }
+        let send = async {
+            if self.write_out().await.is_ok() {
+                // The client may have closed already.
+                let _ = self.stream.shutdown().await;
+            }
+        };
+        let _ = tokio::time::timeout(GOODBYE_TIME, send).await;
+    }
+
+    /// Encodes what is to be sent now, if the buffer is empty.
+    fn fill(&mut self) -> Taken {
+        if !self.buffer.is_empty() {
+            return Taken::Some;
+        }
+        self.take_replies();
+        feed_retained(&self.shared.router, &self.session, self.generation);
+        let taken = self.session.take(self.generation, BUFFER_BUSY, &mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut sent = 0;
+        for outgoing in batch.drain(..) {
+            sent += u64::from(self.encode(&outgoing));
+        }
+        self.batch = batch;
+        BrokerStats::add(&self.shared.stats.messages_sent, sent);
+        taken
+    }
+
+    fn take_replies(&mut self) {
+        let mut replies = self.desk.replies.lock();
+        if !replies.is_empty() {
+            if self.buffer.is_empty() {
+                std::mem::swap(&mut *replies, &mut self.buffer);
+            } else {
+                self.buffer.extend_from_slice(&replies);
+                replies.clear();
+            }
+            self.desk.taken.notify_one();
+        }
+    }
+
+    /// Appends one packet; answers whether it was a PUBLISH.
+    fn encode(&mut self, outgoing: &Outgoing) -> bool {
+        let version = self.terms.version;
+        let (item, packet_id, dup) = match outgoing {
+            Outgoing::Release { packet_id } => {
+                let (kind, packet_id) = (AckKind::PubRel, *packet_id);
+                let ack = Ack { kind, packet_id, reason: Reason::SUCCESS };
+                wire::write_ack(version, ack, &mut self.buffer);
+                return false;
+            }
+            Outgoing::Publish { item, packet_id, dup } => (item, *packet_id, *dup),
+        };
+        let delivery = Delivery {
+            publication: &item.publication,
+            qos: item.qos,
+            retain: item.retain,
+            dup,
+            packet_id,
+            subscription_ids: if version == Version::V5 { &item.ids } else { &[] },
+            expiry: item.publication.seconds_left(),
+        };
+        if wire::publish_size(version, &delivery) > self.terms.maximum_packet {
+            BrokerStats::count(&self.shared.stats.dropped_too_large);
+            self.session.abandon(self.generation, packet_id);
+            return false;
+        }
+        wire::write_publish(version, &delivery, &mut self.buffer);
+        true
+    }
+
+    /// Waits for something to do, and gives back large buffers if that takes long.
+    async fn rest(&mut self) {
+        if self.buffer.capacity() > BUFFER_START || self.batch.capacity() > 0 {
+            if tokio::time::timeout(BUFFER_IDLE, self.session.woken()).await.is_ok() {
+                return;
+            }
+            self.buffer = BytesMut::new();
+            self.batch = Vec::new();
+            self.session.shrink();
+        }
+        self.session.woken().await;
+    }
+
+    async fn write_out(&mut self) -> std::io::Result<()> {
+        while !self.buffer.is_empty() {
+            // Takes off what was written, so that nothing is sent twice after a cancellation.
+            if self.stream.write_buf(&mut self.buffer).await? == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+        }
+        self.stream.flush().await
+    }
+}
+
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+const GOODBYE_TIME: Duration = Duration::from_millis(500);

@@ -1,0 +1,178 @@
+//! What waits for one client: bounded in messages and in bytes.
+//!
+//! Messages of QoS 0 and those to be acknowledged lie apart, so that the oldest QoS 0 can make room
+//! and so that a client that is slow to acknowledge still gets its QoS 0 (MQTT 5, section 4.9).
+//! Within each the order is that of arrival, and across both as far as acknowledgements allow.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::packet::QoS;
+use super::publication::Publication;
+
+/// Identifiers of the subscriptions that a message matched.
+pub(crate) type SubscriptionIds = SmallVec<[u32; 2]>;
+
+/// A message for one client.
+#[derive(Debug, Clone)]
+pub(crate) struct Queued {
+    pub(crate) publication: Arc<Publication>,
+    /// The lower of the message's and the subscription's.
+    pub(crate) qos: QoS,
+    /// The retain flag as the client is to see it.
+    pub(crate) retain: bool,
+    pub(crate) ids: SubscriptionIds,
+}
+
+/// What became of a message that was to be queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Kept,
+    /// Kept, and this many older QoS 0 messages were dropped for it; or, being QoS 0 itself and in
+    /// front of a queue full of acknowledged messages, dropped alone.
+    Dropped(u64),
+    /// To be acknowledged, and there is no room. Not kept.
+    Overflow,
+}
+
+/// The bounded queue of one client.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    unacknowledged: VecDeque<(u64, Queued)>,
+    acknowledged: VecDeque<(u64, Queued)>,
+    arrivals: u64,
+    bytes: usize,
+    max_messages: usize,
+    max_bytes: usize,
+}
+
+impl Queue {
+    pub(crate) fn new(max_messages: usize, max_bytes: usize) -> Self {
+        Self {
+            unacknowledged: VecDeque::new(),
+            acknowledged: VecDeque::new(),
+            arrivals: 0,
+            bytes: 0,
+            max_messages,
+            max_bytes,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.unacknowledged.len() + self.acknowledged.len()
+    }
+
+    /// Memory taken by the messages, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Queues a message; see `Pushed` for what happens when there is no room.
+    pub(crate) fn push(&mut self, item: Queued) -> Pushed {
+        let size = item.publication.size();
+        let mut dropped = 0;
+        while self.len() >= self.max_messages || self.bytes + size > self.max_bytes {
+            match self.unacknowledged.pop_front() {
+                Some((_, oldest)) => {
+                    self.bytes -= oldest.publication.size();
+                    dropped += 1;
+                }
+                None if item.qos == QoS::AtMostOnce => return Pushed::Dropped(dropped + 1),
+                None => return Pushed::Overflow,
+            }
+        }
+        self.bytes += size;
+        self.arrivals += 1;
+        let queue = match item.qos {
+            QoS::AtMostOnce => &mut self.unacknowledged,
+            _ => &mut self.acknowledged,
+        };
+        queue.push_back((self.arrivals, item));
+        if dropped == 0 { Pushed::Kept } else { Pushed::Dropped(dropped) }
+    }
+
+    /// Takes the next message: the older of both kinds, or QoS 0 only while the window is closed.
+    pub(crate) fn pop(&mut self, window_open: bool) -> Option<Queued> {
+        let acknowledged = match (self.unacknowledged.front(), self.acknowledged.front()) {
+            (Some((one, _)), Some((other, _))) => window_open && other < one,
+            (None, Some(_)) if window_open => true,
+            (Some(_), None) => false,
+            (None, _) => return None,
+        };
+        let queue = if acknowledged { &mut self.acknowledged } else { &mut self.unacknowledged };
+        let (_, item) = queue.pop_front()?;
+        self.bytes -= item.publication.size();
+        Some(item)
+    }
+
+    /// Drops all QoS 0: nobody is there to take it.
+    pub(crate) fn drop_unacknowledged(&mut self) {
+        for (_, item) in std::mem::take(&mut self.unacknowledged) {
+            self.bytes -= item.publication.size();
+        }
+    }
+
+    /// Gives back the room a past burst has left behind.
+    pub(crate) fn shrink(&mut self) {
+        self.unacknowledged.shrink_to_fit();
+        self.acknowledged.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::publication::Draft;
+
+    fn item(topic: &str, qos: QoS) -> Queued {
+        let draft =
+            Draft { topic, payload: b"", qos, retain: false, expiry: None, properties: Vec::new() };
+        Queued { publication: { draft }.share(), qos, retain: false, ids: SubscriptionIds::new() }
+    }
+
+    fn drain(queue: &mut Queue, window_open: bool) -> Vec<String> {
+        std::iter::from_fn(|| queue.pop(window_open))
+            .map(|item| String::from_utf8(item.publication.topic().to_vec()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn order_is_that_of_arrival_and_a_closed_window_lets_qos_0_pass() {
+        let mut queue = Queue::new(10, 10_000);
+        for (topic, qos) in
+            [("a", QoS::AtLeastOnce), ("b", QoS::AtMostOnce), ("c", QoS::ExactlyOnce)]
+        {
+            assert_eq!(queue.push(item(topic, qos)), Pushed::Kept);
+        }
+        assert_eq!(drain(&mut queue, false), ["b"]);
+        assert_eq!(drain(&mut queue, true), ["a", "c"]);
+        assert_eq!((queue.len(), queue.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_oldest_qos_0_and_never_what_is_to_be_acknowledged() {
+        let mut queue = Queue::new(3, 10_000);
+        for topic in ["a", "b"] {
+            queue.push(item(topic, QoS::AtMostOnce));
+        }
+        queue.push(item("c", QoS::AtLeastOnce));
+        assert_eq!(queue.push(item("d", QoS::AtMostOnce)), Pushed::Dropped(1));
+        assert_eq!(queue.push(item("e", QoS::AtLeastOnce)), Pushed::Dropped(1));
+        assert_eq!(queue.push(item("f", QoS::AtLeastOnce)), Pushed::Dropped(1));
+        assert_eq!(queue.push(item("g", QoS::AtLeastOnce)), Pushed::Overflow);
+        assert_eq!(queue.push(item("h", QoS::AtMostOnce)), Pushed::Dropped(1));
+        assert_eq!(drain(&mut queue, true), ["c", "e", "f"]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_as_well() {
+        let size = item("a", QoS::AtMostOnce).publication.size();
+        let mut queue = Queue::new(100, 2 * size);
+        for topic in ["a", "b", "c"] {
+            queue.push(item(topic, QoS::AtMostOnce));
+        }
+        assert_eq!(drain(&mut queue, true), ["b", "c"]);
+    }
+}

@@ -1,0 +1,229 @@
+//! Fan-out: from one published message to the queues of all that subscribe to it.
+//!
+//! The middle of the broker's data path. Publishers call it in their own task; it matches under a
+//! read lock, puts the shared message into each session's queue, and wakes nobody until the
+//! publisher's batch is through.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use super::filter::Filter;
+use super::packet::QoS;
+use super::publication::{Draft, Publication};
+use super::queue::{Queued, SubscriptionIds};
+use super::retained::{Feed, RetainedStore};
+use super::session::Session;
+use super::stats::{BrokerStats, Throttle};
+use super::tree::{Entry, Leaf, SubscriptionTree};
+
+/// What a subscription was granted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grant {
+    pub(crate) qos: QoS,
+    pub(crate) no_local: bool,
+    pub(crate) retain_as_published: bool,
+    pub(crate) id: Option<u32>,
+}
+
+/// A subscription in the tree.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    session: Arc<Session>,
+    grant: Grant,
+}
+
+/// The subscriptions and the retained messages of the broker.
+#[derive(Debug)]
+pub(crate) struct Router {
+    tree: RwLock<SubscriptionTree<Subscriber>>,
+    retained: RwLock<RetainedStore>,
+    stats: Arc<BrokerStats>,
+    retain_warning: Throttle,
+}
+
+/// What became of a published message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Routed {
+    /// Somebody subscribes to it.
+    pub(crate) matched: bool,
+    /// It was to be retained and there was no room.
+    pub(crate) retain_refused: bool,
+}
+
+/// Sessions to be woken at the end of a batch. Dropping it wakes them.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes(Vec<Arc<Session>>);
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        for session in self.0.drain(..) {
+            session.wake();
+        }
+    }
+}
+
+impl Router {
+    pub(crate) fn new(retained_limit: usize, stats: Arc<BrokerStats>) -> Self {
+        Self {
+            tree: RwLock::new(SubscriptionTree::new()),
+            retained: RwLock::new(RetainedStore::new(retained_limit)),
+            stats,
+            retain_warning: Throttle::default(),
+        }
+    }
+
+    /// Publishes one message. `origin` is the number of the session it comes from, 0 for the gateway.
+    pub(crate) fn publish(&self, mut draft: Draft<'_>, origin: u64, wakes: &mut Wakes) -> Routed {
+        let (shared, retain_refused) = self.retain(&mut draft);
+        let matched = fan_out(&self.tree.read(), &mut draft, shared, origin, wakes);
+        Routed { matched, retain_refused }
+    }
+
+    /// Publishes a batch under one lock.
+    pub(crate) fn publish_all<'a>(&self, drafts: impl Iterator<Item = Draft<'a>>, origin: u64) {
+        let mut wakes = Wakes::default();
+        let tree = self.tree.read();
+        for mut draft in drafts {
+            let (shared, _) = self.retain(&mut draft);
+            fan_out(&tree, &mut draft, shared, origin, &mut wakes);
+        }
+        drop(tree);
+    }
+
+    /// Adds or replaces a subscription; answers whether it is new.
+    pub(crate) fn subscribe(
+        &self,
+        filter: Filter<'_>,
+        session: &Arc<Session>,
+        grant: Grant,
+    ) -> bool {
+        let subscriber = Subscriber { session: Arc::clone(session), grant };
+        self.tree.write().insert(filter, session.number(), subscriber)
+    }
+
+    /// Takes a subscription away; answers whether there was one.
+    pub(crate) fn unsubscribe(&self, filter: Filter<'_>, session: u64) -> bool {
+        self.tree.write().remove(filter, session)
+    }
+
+    /// The next retained messages for a new subscription; see `RetainedStore::advance`.
+    pub(crate) fn advance(
+        &self,
+        feed: &mut Feed,
+        deliver: impl FnMut(&Arc<Publication>) -> bool,
+    ) -> bool {
+        self.retained.read().advance(feed, deliver)
+    }
+
+    /// Throws out retained messages that have expired.
+    pub(crate) fn purge(&self) {
+        let mut retained = self.retained.write();
+        retained.purge(Instant::now());
+        self.show(&retained);
+    }
+
+    fn retain(&self, draft: &mut Draft<'_>) -> (Option<Arc<Publication>>, bool) {
+        if !draft.retain {
+            return (None, false);
+        }
+        if draft.payload.is_empty() {
+            let mut retained = self.retained.write();
+            retained.clear(draft.topic.as_bytes());
+            self.show(&retained);
+            return (None, false);
+        }
+        let shared = draft.share();
+        let mut retained = self.retained.write();
+        let refused = retained.set(Arc::clone(&shared)).is_err();
+        self.show(&retained);
+        drop(retained);
+        if refused {
+            BrokerStats::count(&self.stats.dropped_retain);
+            if let Some(before) = self.retain_warning.pass() {
+                tracing::warn!(
+                    topic = draft.topic,
+                    before,
+                    "retained-message limit reached: not kept"
+                );
+            }
+        }
+        (Some(shared), refused)
+    }
+
+    fn show(&self, retained: &RetainedStore) {
+        BrokerStats::set(&self.stats.retained_messages, retained.len());
+        BrokerStats::set(&self.stats.retained_bytes, retained.bytes());
+    }
+}
+
+type Leaves<'t> = SmallVec<[&'t Leaf<Subscriber>; 8]>;
+
+/// Queues the message at every client that subscribes to it, once for each client.
+fn fan_out(
+    tree: &SubscriptionTree<Subscriber>,
+    draft: &mut Draft<'_>,
+    shared: Option<Arc<Publication>>,
+    origin: u64,
+    wakes: &mut Wakes,
+) -> bool {
+    let leaves: Leaves<'_> = tree.matching(draft.topic);
+    if leaves.is_empty() {
+        return false;
+    }
+    let publication = shared.unwrap_or_else(|| draft.share());
+    for group in leaves.iter().flat_map(|leaf| &leaf.groups) {
+        if let Some(member) = group.next_member(|member| member.session.is_connected()) {
+            deliver(std::slice::from_ref(&member), &publication, origin, wakes);
+        }
+    }
+    if let [leaf] = leaves.as_slice() {
+        for entry in &leaf.plain {
+            deliver(&[entry], &publication, origin, wakes);
+        }
+        return true;
+    }
+    // Several filters match: a client that has more than one of them gets the message once.
+    let mut entries: SmallVec<[&Entry<Subscriber>; 16]> =
+        leaves.iter().flat_map(|leaf| &leaf.plain).collect();
+    entries.sort_unstable_by_key(|entry| entry.key);
+    for same_client in entries.chunk_by(|one, other| one.key == other.key) {
+        deliver(same_client, &publication, origin, wakes);
+    }
+    true
+}
+
+/// Queues the message at one client. `entries`: its matching subscriptions, at least one.
+fn deliver(
+    entries: &[&Entry<Subscriber>],
+    publication: &Arc<Publication>,
+    origin: u64,
+    wakes: &mut Wakes,
+) {
+    let mut granted: Option<(QoS, bool)> = None;
+    let mut ids = SubscriptionIds::new();
+    for entry in entries {
+        let grant = &entry.value.grant;
+        if grant.no_local && entry.key == origin {
+            continue;
+        }
+        let (qos, keep_retain) = granted.unwrap_or_default();
+        granted = Some((qos.max(grant.qos), keep_retain || grant.retain_as_published));
+        ids.extend(grant.id);
+    }
+    let (Some((qos, keep_retain)), Some(entry)) = (granted, entries.first()) else {
+        return;
+    };
+    let item = Queued {
+        publication: Arc::clone(publication),
+        qos: qos.min(publication.qos),
+        retain: keep_retain && publication.retain,
+        ids,
+    };
+    let session = &entry.value.session;
+    if session.deliver(item) {
+        wakes.0.push(Arc::clone(session));
+    }
+}

@@ -1,0 +1,87 @@
+//! Bytes to packets and back, for both versions of MQTT: the only place that knows rumqttd.
+//!
+//! The data path enters here. Each packet is judged three times: by its fixed header before the
+//! rest has come (`header`), by a walk over its raw bytes that finds what the codec lets through
+//! (reserved bits, trailing bytes, strings with NUL, doubled properties), and by rumqttd's codec,
+//! which gives the values. PUBLISH and the bare acknowledgements are read and written here, because
+//! the codec keeps QoS, DUP and packet id of a PUBLISH to itself, and because they are the hot path.
+//!
+//! The codec cannot take the process down: its calls are wrapped, and a panic in one is an error of
+//! the one connection whose packet caused it.
+
+mod connect;
+mod cursor;
+mod decode;
+mod encode;
+mod header;
+mod property;
+
+use super::packet::{Incoming, Reason, Version};
+
+pub(crate) use connect::{decode_connect, version_to_refuse_in};
+pub(crate) use encode::{
+    Delivery, publish_size, write_ack, write_connack, write_disconnect, write_ping_response,
+    write_publish, write_suback, write_unsuback,
+};
+pub(crate) use header::{Framing, Header, frame};
+
+/// Reads one whole packet of a client that has connected.
+///
+/// `packet`: header and body, as `frame` measured them.
+///
+/// # Errors
+/// What is wrong with it; the connection must end.
+pub(crate) fn decode<'a>(
+    version: Version,
+    header: Header,
+    packet: &'a [u8],
+) -> Result<Incoming<'a>, WireError> {
+    decode::packet(version, header, packet)
+}
+
+/// What is wrong with a packet. Each ends the connection that sent it, and no other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WireError {
+    #[error("malformed packet: {0}")]
+    Malformed(&'static str),
+    #[error("protocol error: {0}")]
+    Protocol(&'static str),
+    #[error("malformed packet: property {id} {fault}")]
+    Property { id: u8, fault: &'static str },
+    #[error("malformed packet: flags {flags:#06b} on packet type {kind}")]
+    Flags { kind: u8, flags: u8 },
+    #[error("packet type {kind} may not be sent by a client")]
+    Forbidden { kind: u8 },
+    #[error("first packet has type {kind} and is no CONNECT")]
+    NotConnect { kind: u8 },
+    #[error("packet of {size} bytes is larger than the limit of {limit}")]
+    TooLarge { size: usize, limit: usize },
+    #[error("topic name {topic:?} is not allowed: {fault}")]
+    Topic { topic: String, fault: &'static str },
+    #[error("protocol {name:?} level {level} is not supported (MQTT 3.1, 3.1.1 and 5 are)")]
+    Version { name: String, level: u8 },
+    #[error("malformed packet: {0}")]
+    Codec(String),
+    #[error("the codec failed on a packet of type {kind}")]
+    CodecPanicked { kind: u8 },
+}
+
+impl WireError {
+    /// The reason code that says the same to an MQTT 5 client.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Malformed(_) | Self::Flags { .. } | Self::Codec(_) => Reason::MALFORMED_PACKET,
+            Self::Protocol(_)
+            | Self::Property { .. }
+            | Self::Forbidden { .. }
+            | Self::NotConnect { .. }
+            | Self::CodecPanicked { .. } => Reason::PROTOCOL_ERROR,
+            Self::TooLarge { .. } => Reason::PACKET_TOO_LARGE,
+            Self::Topic { .. } => Reason::TOPIC_NAME_INVALID,
+            Self::Version { .. } => Reason::UNSUPPORTED_VERSION,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! Names, links, serial numbers and channels of the meters.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::Check;
+use crate::config::link::Link;
+use crate::config::meter::{Channel, Kind, Meter, Timeout};
+
+impl Check<'_> {
+    pub(super) fn meters(&mut self) {
+        let meters = &self.config.meters;
+        let mut names = HashMap::new();
+        let mut ids = HashMap::new();
+        for (at, meter) in meters.iter().enumerate() {
+            let key = format!("meters.{at}");
+            self.required(&key);
+            if let Some(first) = self.name(&key, meter, at, &mut names) {
+                self.name_used(&key, &meter.name, first);
+            }
+            self.serial_number(&key, meter);
+            self.spans_and_powers(&key, meter);
+            self.link(&key, &meter.link);
+            if let Some(id) = meter.id {
+                self.id_used(&format!("{key}.id"), id, &mut ids);
+            }
+            for (channel, settings) in &meter.channels {
+                self.channel(&format!("{key}.channels.{channel}"), channel, settings, meter.kind);
+                if let Some(id) = settings.id {
+                    self.id_used(&format!("{key}.channels.{channel}.id"), id, &mut ids);
+                }
+            }
+        }
+        self.shared_links();
+    }
+
+    fn required(&mut self, key: &str) {
+        for (name, hint) in [
+            ("name", "write the name it is to have in its topics, such as house"),
+            ("kind", "write one of brultech, smartmeter, fluksometer, p1"),
+            (
+                "link",
+                "write how it is reached, such as {listen: 0.0.0.0:8083} or {connect: 192.0.2.7:5000}",
+            ),
+        ] {
+            let key = format!("{key}.{name}");
+            if !self.given(&key) {
+                self.report(&key, format!("is missing: {hint}"));
+            }
+        }
+    }
+
+    /// Checks a name; `Some` with the entry that has it already.
+    fn name<'a>(
+        &mut self,
+        key: &str,
+        meter: &'a Meter,
+        at: usize,
+        names: &mut HashMap<&'a str, usize>,
+    ) -> Option<usize> {
+        let name = meter.name.as_str();
+        let key = format!("{key}.name");
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if !self.given(&key) {
+            return None;
+        }
+        if name.is_empty() || !name.chars().all(fits) {
+            let fitting: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+            let instead = if name.is_empty() { "house" } else { &fitting };
+            let message = format!(
+                "\"{name}\" is not a name for a topic: letters (a-z), digits, \"_\" and \"-\" only, such as {instead}"
+            );
+            self.report(&key, message);
+        } else if RESERVED.contains(&name) {
+            let message = format!(
+                "\"{name}\" is taken by the topic tree ({} are): choose another name",
+                RESERVED.join(", ")
+            );
+            self.report(&key, message);
+        }
+        let first = *names.entry(name).or_insert(at);
+        (first != at).then_some(first)
+    }
+
+    fn name_used(&mut self, key: &str, name: &str, first: usize) {
+        let first = self.elsewhere(&format!("meters.{first}.name"));
+        self.report(
+            &format!("{key}.name"),
+            format!("\"{name}\" is used twice (first at {first}); names must be unique"),
+        );
+    }
+
+    fn serial_number(&mut self, key: &str, meter: &Meter) {
+        let Some(serial) = &meter.serial_number else {
+            return;
+        };
+        let key = format!("{key}.serial_number");
+        let digits = serial.bytes().all(|b| b.is_ascii_digit());
+        if serial.trim().is_empty() {
+            self.report(
+                &key,
+                "is empty: write the number, or leave the key out for the first meter on the link",
+            );
+        } else if meter.kind == Kind::Brultech && !(digits && (6..=8).contains(&serial.len())) {
+            let message = format!(
+                "\"{serial}\" is not a serial number of a Brultech meter: unit id and five-digit number together, \
+                 six to eight digits such as \"01100603\", leading zeros too"
+            );
+            self.report(&key, message);
+        }
+    }
+
+    fn spans_and_powers(&mut self, key: &str, meter: &Meter) {
+        let second = Duration::from_secs(1);
+        if matches!(meter.timeout, Timeout::After(span) if span < second) {
+            self.report(&format!("{key}.timeout"), "is too short: write at least 1s, or auto");
+        }
+        if meter.poll.is_some_and(|span| span < second) {
+            self.report(&format!("{key}.poll"), "is too short: write at least 1s");
+        }
+        if meter.power_ceiling.watts <= 0.0 {
+            let message = format!(
+                "{} is not above 0: write what the connection can carry, such as 250kW",
+                meter.power_ceiling
+            );
+            self.report(&format!("{key}.power_ceiling"), message);
+        }
+    }
+
+    fn link(&mut self, key: &str, link: &Link) {
+        let Link::Listen(listen) = link else { return };
+        if listen.addresses.0.is_empty() && self.given(&format!("{key}.link")) {
+            self.report(
+                &format!("{key}.link.listen"),
+                "is empty: write an address such as 0.0.0.0:8083",
+            );
+        }
+        if listen.connections == 0 {
+            self.report(
+                &format!("{key}.link.connections"),
+                "0 would let no meter in: write at least 1",
+            );
+        }
+    }
+
+    fn id_used<'a, I: std::hash::Hash + Eq + std::fmt::Display + 'a>(
+        &mut self,
+        key: &str,
+        id: I,
+        ids: &mut HashMap<I, String>,
+    ) {
+        if let Some(first) = ids.get(&id) {
+            let message = format!(
+                "{id} is used twice (first at {}); ids must be unique",
+                self.elsewhere(first)
+            );
+            self.report(key, message);
+        } else {
+            ids.insert(id, key.to_owned());
+        }
+    }
+
+    fn channel(&mut self, key: &str, name: &str, channel: &Channel, kind: Kind) {
+        if !channel.multiplier.is_finite() || channel.multiplier <= 0.0 {
+            let message = format!(
+                "{} is not a factor: write a number above 0 (which way a channel counts is a matter of role and polarity)",
+                channel.multiplier
+            );
+            self.report(&format!("{key}.multiplier"), message);
+        }
+        if let Some(constant) = channel.constant
+            && !(constant.is_finite() && constant > 0.0)
+        {
+            let message = format!(
+                "{constant} is not above 0: write litres or watt-hours per pulse, such as 10"
+            );
+            self.report(&format!("{key}.constant"), message);
+        }
+        if kind != Kind::Brultech {
+            return;
+        }
+        match family(name) {
+            None => {
+                self.report(key, format!("a {kind} meter has no channel \"{name}\": {CHANNELS}"))
+            }
+            Some(family) => self.foreign_settings(key, name, family, channel),
+        }
+    }
+
+    /// Settings that the channel's hardware cannot honour would be ignored silently.
+    fn foreign_settings(&mut self, key: &str, name: &str, family: &str, channel: &Channel) {
+        if channel.role.counts_both_ways() && family != "ch" {
+            let message =
+                format!("{name} counts one way only: grid, solar and battery are for ch1 to ch48");
+            self.report(&format!("{key}.role"), message);
+        }
+        if channel.constant.is_some() && family != "pulse" {
+            let message = format!("{name} counts no pulses: it is for pulse1 to pulse4");
+            self.report(&format!("{key}.constant"), message);
+        }
+        if self.given(&format!("{key}.multiplier")) && !["ch", "aux"].contains(&family) {
+            let instead = if family == "pulse" { ", a pulse channel has constant" } else { "" };
+            let message =
+                format!("{name} has no clamp: it is for ch1 to ch48 and aux1 to aux5{instead}");
+            self.report(&format!("{key}.multiplier"), message);
+        }
+    }
+
+    /// Entries that share a link have to agree on it, and be told apart.
+    fn shared_links(&mut self) {
+        let meters = &self.config.meters;
+        let mut links: Vec<(&Link, Kind, usize)> = Vec::new();
+        let mut claims = BTreeMap::new();
+        for (at, meter) in meters.iter().enumerate() {
+            if meter.link == Link::default() {
+                continue;
+            }
+            let shared = links.iter().position(|(link, ..)| link.same_place(&meter.link));
+            let Some(shared) = shared else {
+                links.push((&meter.link, meter.kind, at));
+                claims.insert((links.len() - 1, meter.serial_number.as_deref()), at);
+                continue;
+            };
+            let (link, kind, first) = links[shared];
+            let way = format!("meters.{first}.link.{}", link.way());
+            if *link != meter.link {
+                let message = format!(
+                    "shares its {} with {}, but with other options: write the same ones",
+                    link.way(),
+                    self.elsewhere(&way)
+                );
+                self.report(&format!("meters.{at}.link"), message);
+            }
+            if kind != meter.kind {
+                let message = format!(
+                    "{} shares its link with a {kind} meter ({}): one link speaks one protocol",
+                    meter.kind,
+                    self.elsewhere(&way)
+                );
+                self.report(&format!("meters.{at}.kind"), message);
+            }
+            let serial = meter.serial_number.as_deref();
+            if let Some(first) = claims.insert((shared, serial), at) {
+                self.claimed_twice(at, first, serial);
+            }
+        }
+    }
+
+    fn claimed_twice(&mut self, at: usize, first: usize, serial: Option<&str>) {
+        let key = format!("meters.{at}.serial_number");
+        let message = match serial {
+            Some(serial) => {
+                let first = self.elsewhere(&format!("meters.{first}.serial_number"));
+                format!("\"{serial}\" is claimed twice on the same link (first at {first})")
+            }
+            None => {
+                let first = self.elsewhere(&format!("meters.{first}.link"));
+                format!(
+                    "is missing: two entries share a link without one (the other is {first}), so nobody could tell which meter is which"
+                )
+            }
+        };
+        self.report(&key, message);
+    }
+}
+
+/// `ch`, `aux`, `pulse`, `t` or `line`; `None` for what a Brultech meter does not have.
+fn family(channel: &str) -> Option<&'static str> {
+    if channel == "line" {
+        return Some("line");
+    }
+    [("ch", 48), ("aux", 5), ("pulse", 4), ("t", 8)].into_iter().find_map(|(family, count)| {
+        let digits = channel.strip_prefix(family)?;
+        let number: u32 = digits.parse().ok()?;
+        let plain = !digits.starts_with(['0', '+']);
+        (plain && (1..=count).contains(&number)).then_some(family)
+    })
+}
+
+/// Names that would collide with topics of the tree itself.
+const RESERVED: [&str; 4] = ["state", "cmd", "sample", "switch"];
+const CHANNELS: &str = "it has ch1 to ch48, aux1 to aux5, pulse1 to pulse4, t1 to t8 and line";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_of_a_brultech_meter() {
+        for (channel, expected) in [
+            ("ch1", Some("ch")),
+            ("ch48", Some("ch")),
+            ("aux5", Some("aux")),
+            ("pulse4", Some("pulse")),
+            ("t8", Some("t")),
+            ("line", Some("line")),
+            ("ch0", None),
+            ("ch49", None),
+            ("ch01", None),
+            ("ch+1", None),
+            ("t9", None),
+            ("CH1", None),
+            ("", None),
+        ] {
+            assert_eq!(family(channel), expected, "{channel}");
+        }
+    }
+}

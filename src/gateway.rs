@@ -1,0 +1,291 @@
+//! Builds everything from the configuration, runs it, and takes it down again. Read this first.
+//!
+//! Order matters twice. At the start every port is taken before anything runs, and the broker
+//! serves before a meter can be heard. At the end the data is followed: links stop, the adapter
+//! sees the end of its mailbox, the ledger writes what is left and closes the bus, the publisher
+//! says `offline`, and only then web and broker end.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::brultech::{Adapter, Ears, LinkId, Mailbox, MeterSettings};
+use crate::broker::{Broker, BrokerError};
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::ledger;
+use crate::links::{self, MeterLink};
+use crate::metrics::Metrics;
+use crate::model::Make;
+use crate::publish::Publisher;
+use crate::store::{Store, StoreError};
+use crate::task::{self, Group};
+use crate::transport::{self, MeterListener, TransportError};
+use crate::web::{self, Web};
+
+/// A gateway whose ports are open and whose state is loaded, and which does not run yet.
+#[derive(Debug)]
+pub struct Gateway {
+    broker: Broker,
+    web: Vec<TcpListener>,
+    links: Vec<(LinkId, OpenLink)>,
+    meters: Vec<MeterSettings>,
+    store: Store,
+    data_dir: std::path::PathBuf,
+    metrics: Metrics,
+    addresses: Addresses,
+}
+
+/// Where the gateway can be reached; ports are real, also where 0 was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// The MQTT broker.
+    pub broker: Vec<SocketAddr>,
+    /// The web server.
+    pub web: Vec<SocketAddr>,
+    /// The ports that meters dial, in the order of the configuration.
+    pub meters: Vec<SocketAddr>,
+}
+
+/// Why the gateway could not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The state on disk cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The broker's port is not to be had, or the broker failed.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// A meter port is not to be had.
+    #[error(transparent)]
+    Link(#[from] TransportError),
+    /// The web port is not to be had.
+    #[error("cannot listen on {address} for the web: {source}; choose another web.listen")]
+    Web {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A part that never ends did.
+    #[error("{name} ended by itself: {reason}")]
+    Ended {
+        /// The part.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A link with its port taken, where it has one.
+#[derive(Debug)]
+enum OpenLink {
+    Listen(Arc<MeterListener>),
+    Dial(transport::Dial),
+}
+
+impl Gateway {
+    /// Loads the state and takes every port. Nothing runs and nothing is accepted yet.
+    ///
+    /// # Errors
+    /// The first port or file that is not to be had; everything taken before is given back.
+    pub async fn build(config: &Config) -> Result<Gateway, GatewayError> {
+        let store = Store::open(&config.data_dir)?;
+        let broker = Broker::bind(links::broker_settings(&config.broker)).await?;
+        let web = bind_web(config).await?;
+        let plan = links::plan(&config.meters);
+        let mut open = Vec::new();
+        for (place, link) in plan.links.into_iter().enumerate() {
+            open.extend(open_link(link).await?.into_iter().map(|link| (LinkId(place), link)));
+        }
+        let addresses = Addresses {
+            broker: broker.addresses().to_vec(),
+            web: web.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
+            meters: open.iter().filter_map(|(_, link)| link.address()).collect(),
+        };
+        Ok(Gateway {
+            broker,
+            web,
+            links: open,
+            meters: plan.meters,
+            store,
+            data_dir: config.data_dir.clone(),
+            metrics: Metrics::default(),
+            addresses,
+        })
+    }
+
+    /// Where the gateway can be reached once it runs.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Runs until `shutdown`, then ends in order within ten seconds.
+    ///
+    /// # Errors
+    /// When a part that everything else needs has ended by itself.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
+        self.log_addresses();
+        let metrics = self.metrics.clone();
+        let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
+        let ledger_queue = ledger::queue(&metrics);
+        let mut bus = Bus::default();
+        let updates = bus.subscribe(PUBLISHER_QUEUE, metrics.dropped_updates.clone());
+        let stats = self.broker.stats();
+
+        let mut servers = Group::default();
+        let publisher = Publisher::new(self.broker.link(), metrics.clone());
+        servers.spawn("broker", self.broker.run(stop_servers.clone()));
+        let web = Web::new(metrics.clone(), stats);
+        for listener in self.web {
+            servers.spawn("web", web::serve(listener, web.clone(), stop_servers.clone()));
+        }
+        let mut pipeline = Group::default();
+        pipeline.spawn("publisher", publisher.run(updates));
+        let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
+        pipeline.spawn("ledger", ledger);
+
+        let (adapter, mailbox) =
+            Adapter::new(self.meters, Arc::clone(&ledger_queue), metrics.clone());
+        let mut adapters = Group::default();
+        spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
+        let mut links = Group::default();
+        for (id, link) in self.links {
+            link.spawn(&mut links, id, mailbox.clone(), stop_links.clone(), metrics.clone());
+        }
+        drop(mailbox);
+
+        let failure = tokio::select! {
+            () = shutdown.cancelled() => None,
+            ended = servers.ended() => ended,
+            ended = pipeline.ended() => ended,
+        };
+        tracing::info!("stopping");
+        stop_links.cancel();
+        links.finish(GRACE).await;
+        adapters.finish(GRACE).await;
+        ledger_queue.close();
+        pipeline.finish(GRACE).await;
+        stop_servers.cancel();
+        servers.finish(GRACE).await;
+        tracing::info!("stopped");
+        failure.map_or(Ok(()), |ended| {
+            let reason = ended.failure.unwrap_or_else(|| "it came to its end".to_owned());
+            Err(GatewayError::Ended { name: ended.name, reason })
+        })
+    }
+
+    fn log_addresses(&self) {
+        for address in &self.addresses.broker {
+            tracing::info!(%address, "mqtt broker listens");
+        }
+        for address in &self.addresses.web {
+            tracing::info!(url = format!("http://{address}/"), "web server listens");
+        }
+        for address in &self.addresses.meters {
+            tracing::info!(%address, "meters may dial in");
+        }
+        if self.links.is_empty() {
+            tracing::warn!("no meters are configured: only the broker runs");
+        }
+    }
+}
+
+/// How long each stage of the shutdown may take; five stages stay below ten seconds.
+const GRACE: Duration = Duration::from_millis(1900);
+/// Updates that may wait for the publisher.
+const PUBLISHER_QUEUE: usize = 1024;
+
+async fn bind_web(config: &Config) -> Result<Vec<TcpListener>, GatewayError> {
+    let mut listeners = Vec::new();
+    if config.web.enabled {
+        for address in config.web.listen.0.iter().copied() {
+            let bound = TcpListener::bind(address).await;
+            listeners.push(bound.map_err(|source| GatewayError::Web { address, source })?);
+        }
+    }
+    Ok(listeners)
+}
+
+async fn open_link(link: MeterLink) -> Result<Vec<OpenLink>, TransportError> {
+    match link {
+        MeterLink::Dial(dial) => Ok(vec![OpenLink::Dial(dial)]),
+        MeterLink::Listen { addresses, options } => {
+            let mut open = Vec::new();
+            for address in addresses {
+                let listener = MeterListener::bind(address, options.clone()).await?;
+                open.push(OpenLink::Listen(Arc::new(listener)));
+            }
+            Ok(open)
+        }
+    }
+}
+
+impl OpenLink {
+    fn address(&self) -> Option<SocketAddr> {
+        match self {
+            OpenLink::Listen(listener) => Some(listener.address()),
+            OpenLink::Dial(_) => None,
+        }
+    }
+
+    fn spawn(
+        self,
+        group: &mut Group,
+        id: LinkId,
+        mailbox: Mailbox,
+        stop: CancellationToken,
+        metrics: Metrics,
+    ) {
+        let ears = {
+            let metrics = metrics.clone();
+            move |peer: String| Ears::new(id, peer, mailbox.clone(), metrics.clone())
+        };
+        match self {
+            OpenLink::Listen(listener) => {
+                let name = format!("meters on {}", listener.address());
+                let begin = move |peer: SocketAddr| ears(peer.to_string());
+                group.spawn(name, listener.serve(stop, metrics, begin));
+            }
+            OpenLink::Dial(dial) => {
+                let (name, peer) = (format!("meter at {}", dial.address), dial.address.clone());
+                let begin = move || ears(peer.clone());
+                group.spawn(name, transport::dial(dial, stop, metrics, begin));
+            }
+        }
+    }
+}
+
+/// Runs the adapter, and again should it fail; each time with the state that is on disk.
+fn spawn_adapter(
+    group: &mut Group,
+    adapter: Adapter,
+    data_dir: &Path,
+    stop: &CancellationToken,
+    metrics: &Metrics,
+) {
+    let adapter = Arc::new(adapter);
+    let kept = {
+        let data_dir = data_dir.to_owned();
+        move || Store::open(&data_dir).and_then(|store| store.meters(Make::Brultech.as_str()))
+    };
+    let down = {
+        let (adapter, kept) = (Arc::clone(&adapter), kept.clone());
+        move || adapter.announce_offline(&kept().unwrap_or_default())
+    };
+    let start = move || {
+        let (adapter, kept) = (Arc::clone(&adapter), kept.clone());
+        async move {
+            let kept = kept()?;
+            adapter.announce_offline(&kept);
+            let Ok(()) = adapter.run(kept).await;
+            Ok::<(), StoreError>(())
+        }
+    };
+    let name = "brultech".to_owned();
+    group.spawn("brultech", task::restarting(name, stop.clone(), metrics.clone(), down, start));
+}

@@ -1,0 +1,134 @@
+//! From the configuration's `meters:` and `broker:` to what adapters, transports and the broker
+//! want to know.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
+use crate::broker::{BrokerSettings, Limits};
+use crate::config::link::Link;
+use crate::config::meter::{self, Medium, Meter, Polarity, TemperatureUnit, Timeout};
+use crate::model::{Channel, SensorType};
+use crate::transport::{Dial, ListenOptions};
+
+/// What the meter entries come to.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The links, each once; a [`LinkId`] is a place in this list.
+    pub(crate) links: Vec<MeterLink>,
+    /// One per entry.
+    pub(crate) meters: Vec<MeterSettings>,
+}
+
+/// A way to meters that this version can go.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum MeterLink {
+    Listen { addresses: Vec<SocketAddr>, options: ListenOptions },
+    Dial(Dial),
+}
+
+/// Entries with the same link share it. Kinds and links that this version cannot serve were
+/// refused when the configuration was checked.
+pub(crate) fn plan(entries: &[Meter]) -> Plan {
+    let mut plan = Plan { links: Vec::new(), meters: Vec::new() };
+    for entry in entries {
+        let Some(link) = meter_link(&entry.link) else { continue };
+        // Port 0 is another port each time it is asked for.
+        let known = plan.links.iter().position(|known| *known == link && !link.is_any_port());
+        let place = known.unwrap_or_else(|| {
+            plan.links.push(link);
+            plan.links.len() - 1
+        });
+        plan.meters.push(meter_settings(entry, LinkId(place)));
+    }
+    plan
+}
+
+impl MeterLink {
+    fn is_any_port(&self) -> bool {
+        match self {
+            MeterLink::Listen { addresses, .. } => addresses.iter().any(|one| one.port() == 0),
+            MeterLink::Dial(_) => false,
+        }
+    }
+}
+
+fn meter_link(link: &Link) -> Option<MeterLink> {
+    match link {
+        Link::Listen(listen) => Some(MeterLink::Listen {
+            addresses: listen.addresses.0.clone(),
+            options: ListenOptions {
+                allow: listen.allow.clone(),
+                connections: listen.connections,
+                idle: (!listen.idle_timeout.is_zero()).then_some(listen.idle_timeout),
+            },
+        }),
+        Link::Connect(address) => {
+            Some(MeterLink::Dial(Dial { address: address.to_string(), idle: Some(DIAL_IDLE) }))
+        }
+        Link::Serial { .. } | Link::Mqtt(_) | Link::Http(_) => None,
+    }
+}
+
+/// A meter that keeps a connection sends at least every 256 s.
+const DIAL_IDLE: std::time::Duration = std::time::Duration::from_secs(600);
+
+fn meter_settings(entry: &Meter, link: LinkId) -> MeterSettings {
+    let btmon = entry.polarity == Polarity::Btmon;
+    let channels: HashMap<Channel, ChannelSettings> = entry
+        .channels
+        .iter()
+        .filter_map(|(key, channel)| Some((key.parse().ok()?, channel_settings(channel, btmon))))
+        .collect();
+    MeterSettings {
+        name: entry.name.as_str().into(),
+        serial: entry.serial_number.clone(),
+        link,
+        id: entry.id.map(|id| id.0.into()),
+        power_ceiling_w: entry.power_ceiling.watts,
+        timeout: match entry.timeout {
+            Timeout::Auto => None,
+            Timeout::After(span) => Some(span),
+        },
+        fahrenheit: entry.temperature_unit == TemperatureUnit::Fahrenheit,
+        channels,
+        other_channels: ChannelSettings { btmon, ..ChannelSettings::default() },
+    }
+}
+
+fn channel_settings(channel: &meter::Channel, btmon: bool) -> ChannelSettings {
+    ChannelSettings {
+        name: channel.name.as_deref().map(Arc::from),
+        role: channel.role,
+        btmon,
+        multiplier: channel.multiplier,
+        kind: channel.medium.map(|medium| match medium {
+            Medium::Electricity => SensorType::Electricity,
+            Medium::Gas => SensorType::Gas,
+            Medium::Water => SensorType::Water,
+        }),
+        constant: channel.constant,
+        id: channel.id.map(|id| id.0.into()),
+    }
+}
+
+/// What the broker is told of the section `broker:`.
+pub(crate) fn broker_settings(broker: &crate::config::broker::Broker) -> BrokerSettings {
+    let limits = &broker.limits;
+    BrokerSettings {
+        listen: broker.listen.0.clone(),
+        limits: Limits {
+            connections: limits.connections,
+            connections_per_address: limits.connections_per_address,
+            connect_timeout: limits.connect_timeout,
+            keep_alive: limits.keep_alive,
+            packet_size: limits.packet_size,
+            inflight: limits.inflight,
+            queued_messages: limits.queued_messages,
+            queued_bytes: limits.queued_bytes,
+            retained_messages: limits.retained_messages,
+        },
+        allow_anonymous: broker.allow_anonymous.unwrap_or_else(|| broker.listen.on_loopback()),
+    }
+}

@@ -1,0 +1,130 @@
+//! Every counter and gauge the service exposes, in one list, and its Prometheus text.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows, shared by whoever counts.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// Adds one.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes both ways.
+#[derive(Debug, Clone, Default)]
+pub struct Gauge(Arc<AtomicU64>);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One more, for as long as it lives.
+#[derive(Debug)]
+pub struct Held(Gauge);
+
+impl Gauge {
+    /// Counts one more until the value returned is dropped.
+    pub fn hold(&self) -> Held {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Held(self.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[$about:meta])* $field:ident: $kind:ident = $name:literal, $help:literal;)*) => {
+        /// The service's own numbers; cheap to clone, each field is shared.
+        #[derive(Debug, Clone, Default)]
+        pub struct Metrics {
+            $(#[doc = $help] pub $field: $kind,)*
+        }
+
+        impl Metrics {
+            /// The numbers in Prometheus' text format.
+            pub fn render(&self, out: &mut String) {
+                $(render(out, $name, $help, stringify!($kind), self.$field.get());)*
+            }
+        }
+    };
+}
+
+metrics! {
+    packets: Counter = "meterbridge_packets_total", "Packets decoded from meters.";
+    skipped_bytes: Counter = "meterbridge_skipped_bytes_total",
+        "Bytes from meters that were part of no packet.";
+    bad_frames: Counter = "meterbridge_bad_frames_total",
+        "Stretches of bytes from meters that were passed over.";
+    ignored_packets: Counter = "meterbridge_ignored_packets_total",
+        "Well-formed packets that carry nothing the gateway can use.";
+    corrections: Counter = "meterbridge_counter_corrections_total",
+        "Meter counters that wrapped, started again, jumped or came back.";
+    meter_connections: Gauge = "meterbridge_meter_connections", "Open connections to meters.";
+    refused_connections: Counter = "meterbridge_meter_connections_refused_total",
+        "Connections of meters that were refused or given up for a limit.";
+    meters_online: Gauge = "meterbridge_meters_online", "Meters that can be heard.";
+    dropped_arrivals: Counter = "meterbridge_dropped_arrivals_total",
+        "Packets dropped because the gateway could not keep up.";
+    dropped_updates: Counter = "meterbridge_dropped_updates_total",
+        "Updates dropped because a part of the gateway could not keep up.";
+    state_writes: Counter = "meterbridge_state_writes_total",
+        "Times that counter state was written to disk.";
+    state_write_failures: Counter = "meterbridge_state_write_failures_total",
+        "Times that counter state could not be written to disk.";
+    published: Counter = "meterbridge_published_total", "Messages the gateway published.";
+    task_restarts: Counter = "meterbridge_task_restarts_total",
+        "Times that a part of the gateway ended early and was started again.";
+}
+
+/// Appends one number in Prometheus' text format.
+pub fn render(out: &mut String, name: &str, help: &str, kind: &str, value: u64) {
+    let kind = kind.to_ascii_lowercase();
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_prometheus_text() {
+        let metrics = Metrics::default();
+        metrics.packets.add(3);
+        let mut text = String::new();
+        metrics.render(&mut text);
+        assert!(
+            text.contains(
+                "# TYPE meterbridge_packets_total counter\nmeterbridge_packets_total 3\n"
+            )
+        );
+        assert!(text.contains("# TYPE meterbridge_meters_online gauge\n"));
+    }
+}

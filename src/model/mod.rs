@@ -1,0 +1,19 @@
+//! What a meter is and what it says, whatever its make.
+//!
+//! Adapters turn a vendor's frames into these types; everything behind them (ledger, bus, topics,
+//! and later history, sinks and discovery) knows nothing else. Quantities are spelled as the
+//! topic tree spells them, values are exact thousandths, times are UTC.
+
+mod counter;
+mod device;
+mod quantity;
+mod reading;
+mod seconds;
+mod total;
+
+pub use counter::{Advance, Counter, GEM_PULSES_PER_SECOND};
+pub use device::{Channel, Device, DeviceId, Make, Model, Role, Sensor, SensorId};
+pub use quantity::{Milli, Quantity, SensorType, Unit};
+pub use reading::{Correction, CorrectionKind, Reading, ReadingSet, Timestamp, Update, Value};
+pub use seconds::{Elapsed, Seconds};
+pub use total::Total;

@@ -1,0 +1,81 @@
+//! What the gateway says about itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::batch::Batch;
+use crate::model::{Correction, Device, Timestamp};
+use crate::topic::{BridgeTopic, Topic};
+
+/// The gateway's own topics.
+#[derive(Debug)]
+pub(super) struct Bridge {
+    started: Timestamp,
+}
+
+impl Bridge {
+    pub(super) fn new(started: Timestamp) -> Bridge {
+        Bridge { started }
+    }
+
+    /// `online` or `offline`, retained.
+    pub(super) fn state(&self, batch: &mut Batch, online: bool) {
+        let state = if online { "online" } else { "offline" };
+        batch.retained(&Topic::Bridge(BridgeTopic::State), state);
+    }
+
+    /// What runs here, retained.
+    pub(super) fn info(&self, batch: &mut Batch) {
+        let info = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "started": self.started.seconds(),
+        });
+        batch.retained(&Topic::Bridge(BridgeTopic::Info), info);
+    }
+
+    /// The meters by name, retained.
+    pub(super) fn devices<'a>(
+        &self,
+        batch: &mut Batch,
+        devices: impl Iterator<Item = &'a Device>,
+        online: &BTreeMap<Arc<str>, bool>,
+    ) {
+        let mut devices: Vec<&Device> = devices.collect();
+        devices.sort_by(|one, other| one.name.cmp(&other.name));
+        let list: Vec<_> = devices
+            .into_iter()
+            .map(|device| {
+                json!({
+                    "id": device.id.to_string(),
+                    "name": *device.name,
+                    "make": device.make.as_str(),
+                    "model": device.model.as_str(),
+                    "serial": *device.serial,
+                    "adopted": device.adopted,
+                    "online": online.get(&device.name).copied().unwrap_or(false),
+                    "sensors": device.sensors.len(),
+                })
+            })
+            .collect();
+        batch.retained(&Topic::Bridge(BridgeTopic::Devices), serde_json::Value::Array(list));
+    }
+
+    /// A counter that was corrected, for those who listen now.
+    pub(super) fn correction(&self, batch: &mut Batch, correction: &Correction) {
+        let event = json!({
+            "ts": Timestamp::now().seconds(),
+            "type": "counter",
+            "kind": correction.kind.as_str(),
+            "meter": *correction.name,
+            "serial": *correction.serial,
+            "channel": correction.channel.map(|channel| channel.to_string()),
+            "counter": correction.counter,
+            "before": correction.before,
+            "after": correction.after,
+            "message": correction.to_string(),
+        });
+        batch.live(&Topic::Bridge(BridgeTopic::Event), |text| text.push_str(&event.to_string()));
+    }
+}

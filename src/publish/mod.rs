@@ -1,0 +1,185 @@
+//! From readings to the unified tree: the last step before the broker.
+//!
+//! One batch a packet: first the documents that describe the meter, when it is new or has
+//! changed, then its readings, then what is summed up of them.
+
+mod batch;
+mod bridge;
+mod channels;
+mod documents;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::broker::Link;
+use crate::bus::Queue;
+use crate::metrics::Metrics;
+use crate::model::{Device, DeviceId, Milli, ReadingSet, Timestamp, Update, Value};
+use crate::topic::{MeterState, Topic};
+
+use batch::Batch;
+use bridge::Bridge;
+
+/// Turns updates into messages until the bus is closed.
+#[derive(Debug)]
+pub struct Publisher {
+    link: Link,
+    metrics: Metrics,
+    bridge: Bridge,
+    meters: HashMap<DeviceId, Known>,
+    online: BTreeMap<Arc<str>, bool>,
+    batch: Batch,
+    devices_changed: bool,
+}
+
+/// A meter whose documents are out, and its latest values by the place of the sensor.
+#[derive(Debug)]
+struct Known {
+    device: Arc<Device>,
+    latest: Vec<Latest>,
+    pulses: [Option<u64>; 4],
+    heard: Option<Timestamp>,
+    sampled: Option<Timestamp>,
+}
+
+/// The latest values of one sensor.
+#[derive(Debug, Clone, Copy, Default)]
+struct Latest {
+    gauge: Option<Milli>,
+    counter: Option<Milli>,
+}
+
+impl Publisher {
+    /// A publisher over this link.
+    pub fn new(link: Link, metrics: Metrics) -> Publisher {
+        Publisher {
+            link,
+            metrics,
+            bridge: Bridge::new(Timestamp::now()),
+            meters: HashMap::new(),
+            online: BTreeMap::new(),
+            batch: Batch::default(),
+            devices_changed: true,
+        }
+    }
+
+    /// Publishes until `updates` is closed, then says that the gateway is gone.
+    pub async fn run(
+        mut self,
+        updates: Arc<Queue<Update>>,
+    ) -> Result<(), std::convert::Infallible> {
+        let mut waiting = VecDeque::new();
+        // The list of meters is published at most once a second, however many appear at once.
+        let mut tick = interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        self.bridge.state(&mut self.batch, true);
+        self.bridge.info(&mut self.batch);
+        self.send();
+        loop {
+            tokio::select! {
+                open = updates.drain(&mut waiting) => {
+                    for update in waiting.drain(..) {
+                        self.take(update);
+                    }
+                    if !open {
+                        break;
+                    }
+                }
+                _ = tick.tick() => self.publish_devices(),
+            }
+        }
+        self.publish_devices();
+        self.bridge.state(&mut self.batch, false);
+        self.send();
+        Ok(())
+    }
+
+    fn take(&mut self, update: Update) {
+        match update {
+            Update::Readings(set) => self.readings(&set),
+            Update::Availability { name, online } => {
+                let state = if online { "online" } else { "offline" };
+                let topic = Topic::Meter(name.to_string(), MeterState::Availability);
+                self.batch.retained(&topic, state);
+                self.devices_changed |= self.online.insert(name, online) != Some(online);
+            }
+            Update::Correction(correction) => self.bridge.correction(&mut self.batch, &correction),
+        }
+        self.send();
+    }
+
+    fn readings(&mut self, set: &ReadingSet) {
+        let known = self.meters.entry(set.device.id).or_insert_with(|| Known::unknown(set));
+        if known.is_changed(set) {
+            documents::publish(&mut self.batch, &set.device);
+            known.update(set);
+            self.devices_changed = true;
+        }
+        let seconds = set.at.seconds();
+        for reading in &set.readings {
+            let place = usize::from(reading.sensor);
+            let (Some(sensor), Some(latest)) =
+                (set.device.sensors.get(place), known.latest.get_mut(place))
+            else {
+                continue;
+            };
+            match reading.value {
+                Value::Counter(value) => {
+                    latest.counter = Some(value);
+                    let unit = sensor.counter.map_or("", |unit| unit.as_str());
+                    self.batch.reading(&Topic::Counter(sensor.id), seconds, value, unit);
+                }
+                Value::Gauge(value) => {
+                    latest.gauge = Some(value);
+                    let unit = sensor.gauge.map_or("", |unit| unit.as_str());
+                    self.batch.reading(&Topic::Gauge(sensor.id), seconds, value, unit);
+                }
+            }
+        }
+        known.pulses = set.pulses;
+        channels::publish(&mut self.batch, known, set.at);
+    }
+
+    fn publish_devices(&mut self) {
+        if std::mem::take(&mut self.devices_changed) {
+            let devices = self.meters.values().map(|known| &*known.device);
+            self.bridge.devices(&mut self.batch, devices, &self.online);
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        self.metrics.published.add(self.batch.len() as u64);
+        self.batch.send(&self.link);
+    }
+}
+
+impl Known {
+    fn unknown(set: &ReadingSet) -> Known {
+        Known {
+            device: Arc::clone(&set.device),
+            latest: Vec::new(),
+            pulses: set.pulses,
+            heard: None,
+            sampled: None,
+        }
+    }
+
+    /// Whether the documents that are out, if any, describe another meter than the set's.
+    fn is_changed(&self, set: &ReadingSet) -> bool {
+        self.latest.is_empty()
+            || (!Arc::ptr_eq(&self.device, &set.device) && self.device != set.device)
+    }
+
+    /// Takes over the set's device; values stay with their sensors.
+    fn update(&mut self, set: &ReadingSet) {
+        let sensors = self.device.sensors.iter().map(|sensor| sensor.id);
+        let before: HashMap<_, _> = sensors.zip(self.latest.iter().copied()).collect();
+        let now = set.device.sensors.iter();
+        self.latest = now.map(|one| before.get(&one.id).copied().unwrap_or_default()).collect();
+        self.device = Arc::clone(&set.device);
+    }
+}

@@ -1,0 +1,191 @@
+//! The directory `data_dir` and its SQLite database: what outlives the process.
+//!
+//! Write-ahead logging with `synchronous = NORMAL`: what is committed survives the end of the
+//! process, however sudden; only a power cut can take back the last commits.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, params};
+
+/// The version of the tables below; a newer one on disk is refused.
+const SCHEMA_VERSION: i64 = 1;
+
+/// The open database.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// What is kept of one meter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeterRow {
+    /// The meter's own serial number.
+    pub serial: String,
+    /// The name it had last.
+    pub name: String,
+    /// The adapter's counter state, in the adapter's own form.
+    pub state: Vec<u8>,
+}
+
+/// The database could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory is not there and cannot be made.
+    #[error("data_dir {path} cannot be created: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file cannot be opened or its tables not be made.
+    #[error(
+        "the database {path} cannot be used: {source}; it and its directory must be writable for \
+         this user"
+    )]
+    Open {
+        /// The database file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The file was written by a later version of this program.
+    #[error(
+        "the database {path} has schema version {found}, this program knows {SCHEMA_VERSION}: \
+         it was written by a newer meterbridge; use that one, or another data_dir"
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// The version found.
+        found: i64,
+    },
+    /// A statement failed.
+    #[error("the database {path} failed: {source}")]
+    Statement {
+        /// The database file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+impl Store {
+    /// Opens the database below `data_dir`, creating both when they are not there.
+    pub fn open(data_dir: &Path) -> Result<Store, StoreError> {
+        std::fs::create_dir_all(data_dir)
+            .map_err(|source| StoreError::Directory { path: data_dir.to_owned(), source })?;
+        let path = data_dir.join("meterbridge.db");
+        let open = |source| StoreError::Open { path: path.clone(), source };
+        let connection = Connection::open(&path).map_err(open)?;
+        let store = Store { connection, path: path.clone() };
+        store.prepare().map_err(open)?;
+        let found = store.version().map_err(open)?;
+        if found > SCHEMA_VERSION {
+            return Err(StoreError::Newer { path, found });
+        }
+        store.connection.execute_batch(TABLES).map_err(open)?;
+        Ok(store)
+    }
+
+    fn prepare(&self) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        self.connection.pragma_update(None, "journal_mode", "WAL")?;
+        self.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        // 256 KiB: the tables are small, and memory is what a Raspberry Pi is short of.
+        self.connection.pragma_update(None, "cache_size", -256)
+    }
+
+    fn version(&self) -> rusqlite::Result<i64> {
+        self.connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+    }
+
+    /// Everything kept of the meters of `make`.
+    pub fn meters(&self, make: &str) -> Result<Vec<MeterRow>, StoreError> {
+        let read = || {
+            let mut statement = self
+                .connection
+                .prepare("SELECT serial, name, state FROM meter WHERE make = ?1 ORDER BY serial")?;
+            let rows = statement.query_map([make], |row| {
+                Ok(MeterRow { serial: row.get(0)?, name: row.get(1)?, state: row.get(2)? })
+            })?;
+            rows.collect::<rusqlite::Result<Vec<MeterRow>>>()
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
+    /// Keeps what is given of these meters, all or nothing.
+    pub fn keep_meters<'a>(
+        &mut self,
+        make: &str,
+        rows: impl Iterator<Item = &'a MeterRow>,
+    ) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let write = || {
+            let transaction = self.connection.transaction()?;
+            {
+                let mut statement = transaction.prepare_cached(
+                    "INSERT INTO meter (make, serial, name, state) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (make, serial) DO UPDATE SET name = ?3, state = ?4",
+                )?;
+                for row in rows {
+                    statement.execute(params![make, row.serial, row.name, row.state])?;
+                }
+            }
+            transaction.commit()
+        };
+        write().map_err(|source| StoreError::Statement { path, source })
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::Statement { path: self.path.clone(), source }
+    }
+}
+
+const TABLES: &str = "
+    BEGIN;
+    CREATE TABLE IF NOT EXISTS meter (
+        make TEXT NOT NULL,
+        serial TEXT NOT NULL,
+        name TEXT NOT NULL,
+        state BLOB NOT NULL,
+        PRIMARY KEY (make, serial)
+    ) WITHOUT ROWID;
+    PRAGMA user_version = 1;
+    COMMIT;
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_meters_over_a_restart_and_refuses_a_newer_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let row = |state: u8| MeterRow {
+            serial: "01100603".into(),
+            name: "house".into(),
+            state: vec![state],
+        };
+        let mut store = Store::open(dir.path()).unwrap();
+        store.keep_meters("brultech", [row(1)].iter()).unwrap();
+        store.keep_meters("brultech", [row(2)].iter()).unwrap();
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.meters("brultech").unwrap(), [row(2)]);
+        store.connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(store);
+        let refusal = Store::open(dir.path()).unwrap_err().to_string();
+        assert!(refusal.contains("schema version 99"), "{refusal}");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let refusal = Store::open(&file.join("data")).unwrap_err().to_string();
+        assert!(refusal.contains("file/data"), "{refusal}");
+    }
+}

@@ -1,0 +1,188 @@
+//! Every topic the gateway speaks, as a type. Nothing else builds a topic or takes one apart.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::model::{DeviceId, SensorId};
+
+/// A topic of the unified tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topic {
+    /// `/sensor/<sid>/gauge`
+    Gauge(SensorId),
+    /// `/sensor/<sid>/counter`
+    Counter(SensorId),
+    /// `/device/<did>/config/{sensor,flx,kube}`
+    Config(DeviceId, ConfigDocument),
+    /// `/device/<did>/test/tap`
+    Tap(DeviceId),
+    /// `powermeter/<name>/state/…`
+    Meter(String, MeterState),
+    /// `meterbridge/bridge/…`
+    Bridge(BridgeTopic),
+}
+
+/// The configuration documents of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigDocument {
+    /// The list of sensors.
+    Sensor,
+    /// The ports they are attached to.
+    Flx,
+    /// The radio nodes, of which there are none.
+    Kube,
+}
+
+/// What a meter publishes below its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MeterState {
+    /// The meter's sum, every 5 s.
+    Sample,
+    /// Every channel's latest values.
+    Channels,
+    /// `online` or `offline`.
+    Availability,
+}
+
+/// What the gateway publishes about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BridgeTopic {
+    /// `online` or `offline`.
+    State,
+    /// What runs here.
+    Info,
+    /// The meters.
+    Devices,
+    /// Corrections and other things that happen once.
+    Event,
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Topic::Gauge(id) => write!(f, "/sensor/{id}/gauge"),
+            Topic::Counter(id) => write!(f, "/sensor/{id}/counter"),
+            Topic::Config(id, document) => write!(f, "/device/{id}/config/{}", document.as_str()),
+            Topic::Tap(id) => write!(f, "/device/{id}/test/tap"),
+            Topic::Meter(name, state) => write!(f, "powermeter/{name}/state/{}", state.as_str()),
+            Topic::Bridge(topic) => write!(f, "meterbridge/bridge/{}", topic.as_str()),
+        }
+    }
+}
+
+/// A topic that is none of the gateway's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no topic of the gateway")]
+pub struct UnknownTopic(String);
+
+impl FromStr for Topic {
+    type Err = UnknownTopic;
+
+    fn from_str(text: &str) -> Result<Topic, UnknownTopic> {
+        parse(text).ok_or_else(|| UnknownTopic(text.to_owned()))
+    }
+}
+
+fn parse(text: &str) -> Option<Topic> {
+    let levels: Vec<&str> = text.split('/').collect();
+    Some(match levels[..] {
+        ["", "sensor", id, "gauge"] => Topic::Gauge(id.parse().ok()?),
+        ["", "sensor", id, "counter"] => Topic::Counter(id.parse().ok()?),
+        ["", "device", id, "config", document] => {
+            Topic::Config(id.parse().ok()?, find(&ConfigDocument::ALL, document)?)
+        }
+        ["", "device", id, "test", "tap"] => Topic::Tap(id.parse().ok()?),
+        ["powermeter", name, "state", state] => {
+            Topic::Meter(name.to_owned(), find(&MeterState::ALL, state)?)
+        }
+        ["meterbridge", "bridge", topic] => Topic::Bridge(find(&BridgeTopic::ALL, topic)?),
+        _ => return None,
+    })
+}
+
+/// A topic level out of a closed list.
+trait Level: Copy + 'static {
+    fn as_str(self) -> &'static str;
+}
+
+fn find<L: Level>(all: &[L], text: &str) -> Option<L> {
+    all.iter().copied().find(|level| level.as_str() == text)
+}
+
+impl ConfigDocument {
+    /// All documents of a device, in the order they are published.
+    pub const ALL: [ConfigDocument; 3] =
+        [ConfigDocument::Kube, ConfigDocument::Flx, ConfigDocument::Sensor];
+}
+
+impl MeterState {
+    const ALL: [MeterState; 3] =
+        [MeterState::Sample, MeterState::Channels, MeterState::Availability];
+}
+
+impl BridgeTopic {
+    const ALL: [BridgeTopic; 4] =
+        [BridgeTopic::State, BridgeTopic::Info, BridgeTopic::Devices, BridgeTopic::Event];
+}
+
+impl Level for ConfigDocument {
+    fn as_str(self) -> &'static str {
+        match self {
+            ConfigDocument::Sensor => "sensor",
+            ConfigDocument::Flx => "flx",
+            ConfigDocument::Kube => "kube",
+        }
+    }
+}
+
+impl Level for MeterState {
+    fn as_str(self) -> &'static str {
+        match self {
+            MeterState::Sample => "sample",
+            MeterState::Channels => "channels",
+            MeterState::Availability => "availability",
+        }
+    }
+}
+
+impl Level for BridgeTopic {
+    fn as_str(self) -> &'static str {
+        match self {
+            BridgeTopic::State => "state",
+            BridgeTopic::Info => "info",
+            BridgeTopic::Devices => "devices",
+            BridgeTopic::Event => "event",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_reads_back() {
+        let id = "00112233445566778899aabbccddeeff";
+        let topics = [
+            format!("/sensor/{id}/gauge"),
+            format!("/sensor/{id}/counter"),
+            format!("/device/{id}/config/sensor"),
+            format!("/device/{id}/config/flx"),
+            format!("/device/{id}/config/kube"),
+            format!("/device/{id}/test/tap"),
+            "powermeter/house/state/sample".to_owned(),
+            "powermeter/house/state/channels".to_owned(),
+            "powermeter/house/state/availability".to_owned(),
+            "meterbridge/bridge/state".to_owned(),
+            "meterbridge/bridge/info".to_owned(),
+            "meterbridge/bridge/devices".to_owned(),
+            "meterbridge/bridge/event".to_owned(),
+        ];
+        for text in topics {
+            assert_eq!(text.parse::<Topic>().map(|topic| topic.to_string()), Ok(text));
+        }
+        for text in ["", "/", "/sensor/12/gauge", "powermeter//state/x", "sensor/a/gauge"] {
+            assert!(text.parse::<Topic>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! One connection to a meter, whoever opened it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::Conversation;
+use crate::model::Timestamp;
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// The peer closed it.
+    Closed,
+    /// Nothing arrived for the idle time.
+    Idle,
+    /// The network failed.
+    Failed(String),
+}
+
+/// When a connection was last heard, shared with whoever must choose one to give up.
+#[derive(Debug, Clone)]
+pub(super) struct LastHeard(Arc<AtomicI64>);
+
+impl LastHeard {
+    pub(super) fn now() -> LastHeard {
+        LastHeard(Arc::new(AtomicI64::new(Timestamp::now().0)))
+    }
+
+    pub(super) fn get(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+
+    fn touch(&self) {
+        self.0.store(Timestamp::now().0, Ordering::Relaxed);
+    }
+}
+
+/// Reads from the peer until the connection ends.
+pub(super) async fn converse(
+    mut stream: TcpStream,
+    mut conversation: impl Conversation,
+    idle: Option<Duration>,
+    heard: &LastHeard,
+) -> End {
+    let mut buffer = vec![0; READ_BUFFER];
+    let mut last = Instant::now();
+    let mut pending = false;
+    loop {
+        let wait = if pending { QUIET } else { idle.unwrap_or(FOREVER) };
+        let read = timeout(wait, stream.read(&mut buffer)).await;
+        let reply = match read {
+            Ok(Ok(0)) => {
+                conversation.quiet().await;
+                return End::Closed;
+            }
+            Ok(Ok(length)) => {
+                (last, pending) = (Instant::now(), true);
+                heard.touch();
+                conversation.received(&buffer[..length]).await
+            }
+            Ok(Err(error)) => {
+                conversation.quiet().await;
+                return End::Failed(error.to_string());
+            }
+            Err(_) if pending => {
+                pending = false;
+                conversation.quiet().await
+            }
+            Err(_) if idle.is_some_and(|idle| last.elapsed() >= idle) => return End::Idle,
+            Err(_) => Vec::new(),
+        };
+        if !reply.is_empty() {
+            // A peer that does not read must not stop its own connection from being read.
+            match timeout(REPLY_DEADLINE, stream.write_all(&reply)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return End::Failed(error.to_string()),
+                Err(_) => return End::Failed("the peer does not take our answer".to_owned()),
+            }
+        }
+    }
+}
+
+const READ_BUFFER: usize = 4096;
+/// A 625-byte packet takes a third of a second at 19,200 baud; the shortest advised send interval
+/// is five seconds.
+const QUIET: Duration = Duration::from_secs(1);
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+const REPLY_DEADLINE: Duration = Duration::from_secs(5);

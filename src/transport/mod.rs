@@ -1,0 +1,26 @@
+//! Connections to meters: they know reconnecting and limits, and nothing of meters.
+//!
+//! Bytes go to a [`Conversation`], one per connection, which the meter's adapter provides.
+
+mod backoff;
+mod connection;
+mod dial;
+mod listen;
+
+use std::future::Future;
+
+pub use backoff::Backoff;
+pub use dial::{Dial, dial};
+pub use listen::{ListenOptions, MeterListener, TransportError};
+
+/// The other half of a connection: an adapter's decoder for what one peer sends.
+///
+/// A method that waits stops the reading of this connection, and only of this one.
+pub trait Conversation: Send + 'static {
+    /// Bytes arrived. Returns what to send back; mostly nothing.
+    fn received(&mut self, bytes: &[u8]) -> impl Future<Output = Vec<u8>> + Send;
+
+    /// Nothing has arrived for a second, or the connection has ended: what is still incomplete
+    /// will not be completed. Returns what to send back.
+    fn quiet(&mut self) -> impl Future<Output = Vec<u8>> + Send;
+}

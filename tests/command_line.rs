@@ -1,0 +1,136 @@
+//! The program from outside: what it prints, and the exit codes it ends with.
+
+// Outside of the test functions themselves the lints take this for production code.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+const METER: &str = "meters:
+  - name: house
+    kind: brultech
+    link: {listen: 127.0.0.1:8083}
+    serial_number: 01100603
+";
+
+/// A directory with a `config.yaml`.
+fn given(text: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("config.yaml"), text).unwrap();
+    dir
+}
+
+fn program(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meterbridge"));
+    command.current_dir(dir).args(arguments);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("METERBRIDGE__") {
+            command.env_remove(name);
+        }
+    }
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn check_tells_every_mistake_and_exits_78() {
+    let there = given("brokr: 1\nweb: {listen: x}\n");
+    for arguments in [&["check"][..], &["check", "--config", "config.yaml"]] {
+        let output = program(there.path(), arguments);
+        assert_eq!(output.status.code(), Some(78));
+        assert_eq!(stdout(&output).lines().count(), 2, "{}", stdout(&output));
+        assert!(stdout(&output).starts_with("config.yaml:1:1: brokr: unknown key"));
+    }
+    for command in ["run", "demo", "config", "health"] {
+        let output = program(there.path(), &[command]);
+        assert_eq!(output.status.code(), Some(78), "{command}");
+        assert!(stderr(&output).contains("did you mean `broker`?"), "{command}");
+    }
+    assert_eq!(program(there.path(), &[]).status.code(), Some(78));
+}
+
+#[test]
+fn check_of_a_good_file_exits_0() {
+    let there = given(METER);
+    let output = program(there.path(), &["check"]);
+    assert_eq!(stdout(&output), "config.yaml: fine (1 meter)\n");
+    assert_eq!(output.status.code(), Some(0));
+    let output = program(there.path(), &["check", "--config", "nowhere.yaml"]);
+    assert!(stdout(&output).starts_with("nowhere.yaml: cannot be read"), "{}", stdout(&output));
+    assert_eq!(output.status.code(), Some(78));
+}
+
+#[test]
+fn config_shows_each_value_with_its_origin() {
+    let there = given(METER);
+    let output = program(there.path(), &["config", "--set", "web.enabled=false"]);
+    assert_eq!(output.status.code(), Some(0));
+    let shown: Vec<String> = stdout(&output)
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    for line in [
+        "broker.listen: 127.0.0.1:1883 # default",
+        "meters.0.name: house # config.yaml:2",
+        "meters.0.serial_number: \"01100603\" # config.yaml:5",
+        "web.enabled: false # --set",
+    ] {
+        assert!(shown.iter().any(|shown| shown == line), "{line}\n{shown:#?}");
+    }
+}
+
+#[test]
+fn wrong_arguments_exit_64_and_help_0() {
+    let there = given("");
+    for arguments in [
+        &["walk"][..],
+        &["--nonsense"],
+        &["check", "--config"],
+        &["--config", "config.yaml", "check"],
+        &["simulate"],
+        &["simulate", "gem"],
+        &["simulate", "toaster", "--connect", "127.0.0.1:1"],
+        &["simulate", "p1", "--connect", "127.0.0.1:1"],
+        &["simulate", "gem", "--connect", "127.0.0.1:1", "--listen", "127.0.0.1:1"],
+        &["simulate", "gem", "--connect", "here"],
+        &["simulate", "gem", "--connect", "127.0.0.1:1", "--meters", "0"],
+        &["simulate", "gem", "--connect", "127.0.0.1:1", "--interval", "5"],
+        &["simulate", "ecm1220", "--connect", "127.0.0.1:1", "--format", "bin48-net"],
+        &["decode"],
+        &["decode", "morse"],
+        &["decode", "tmpo"],
+    ] {
+        let output = program(there.path(), arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", stderr(&output));
+        assert!(!stderr(&output).is_empty(), "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["simulate", "--help"]] {
+        let output = program(there.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!stdout(&output).is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn health_of_nobody_exits_1() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let there = given(&format!("web: {{listen: \"{free}\"}}\n"));
+    for arguments in [&["health"][..], &["health", &format!("http://{free}/healthz")]] {
+        let output = program(there.path(), arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(
+            stderr(&output).starts_with(&format!("http://{free}/healthz: ")),
+            "{}",
+            stderr(&output)
+        );
+    }
+}
