@@ -4,20 +4,19 @@
 //! and turns the result into words and an [`Exit`]. Results go to stdout, everything said about
 //! them to stderr.
 
+mod arguments;
+
 use std::ffi::OsString;
-use std::io::{ErrorKind as ErrorKindOfIo, Write};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, ValueEnum};
 use meter_protocols::brultech::Format;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::scalar::HostPort;
+use self::arguments::{Cli, Command, HealthOptions};
 use crate::config::{self, Config, ConfigErrors, Loaded, Source};
 use crate::decode;
 use crate::demo;
@@ -25,151 +24,9 @@ use crate::gateway::Gateway;
 use crate::health;
 use crate::simulator::{self, Direction, Simulation};
 
-/// The arguments of the program.
-#[derive(Debug, Parser)]
-#[command(
-    name = "meterbridge",
-    version,
-    about = "Energy gateway: every meter in the fuse box on one MQTT broker"
-)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    options: ConfigOptions,
-}
-
-/// What to do; `run` when nothing is said.
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the gateway (the default)
-    Run(ConfigOptions),
-    /// Run the gateway with simulated meters, and say what to look at
-    Demo(ConfigOptions),
-    /// Simulate meters, against any gateway
-    Simulate(SimulateOptions),
-    /// Check the configuration and print every mistake
-    Check(ConfigOptions),
-    /// Print the configuration in force, each value with its origin
-    Config(ConfigOptions),
-    /// Decode raw bytes to one JSON object a line
-    Decode(DecodeOptions),
-    /// Ask the running gateway whether it is well
-    Health(HealthOptions),
-}
-
-/// Where the configuration comes from.
-#[derive(Clone, Debug, Default, Args)]
-pub struct ConfigOptions {
-    /// The configuration file [default: ./config.yaml, else /config/config.yaml, if there is one]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Set a value, above file and environment; may be repeated
-    #[arg(long, value_name = "a.b=value")]
-    pub set: Vec<String>,
-}
-
-/// The options of `meterbridge simulate`.
-#[derive(Clone, Debug, Args)]
-#[command(group = ArgGroup::new("direction").required(true).args(["connect", "listen"]))]
-pub struct SimulateOptions {
-    /// What to simulate
-    pub kind: SimulatedKind,
-    /// Dial the gateway here
-    #[arg(long, value_name = "HOST:PORT")]
-    pub connect: Option<HostPort>,
-    /// Wait here for the gateway to dial
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<SocketAddr>,
-    /// How many meters, each with a connection and a serial number of its own
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub meters: u32,
-    /// Time from packet to packet
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = interval)]
-    pub interval: Duration,
-    /// Start of the random numbers: the same seed gives the same meters
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// The packet format of a GEM
-    #[arg(long, value_name = "FORMAT")]
-    pub format: Option<PacketFormat>,
-}
-
-/// What `meterbridge simulate` knows by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SimulatedKind {
-    /// Brultech GreenEye Monitor
-    Gem,
-    /// Brultech ECM-1240
-    Ecm1240,
-    /// Brultech ECM-1220
-    Ecm1220,
-    /// SmartMeter
-    #[value(hide = true)]
-    Smartmeter,
-    /// PowerMeter
-    #[value(hide = true)]
-    Powermeter,
-    /// Fluksometer, second generation
-    #[value(hide = true)]
-    Flm02,
-    /// Fluksometer, third generation
-    #[value(hide = true)]
-    Flm03,
-    /// A meter's P1 port
-    #[value(hide = true)]
-    P1,
-}
-
-/// The binary packet formats of a GEM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PacketFormat {
-    /// 48 channels, both ways, with the meter's clock (625 bytes)
-    Bin48NetTime,
-    /// 48 channels, both ways (619 bytes)
-    Bin48Net,
-    /// 48 channels, one way (379 bytes)
-    Bin48Abs,
-    /// 32 channels, both ways (429 bytes)
-    Bin32Net,
-    /// 32 channels, one way (269 bytes)
-    Bin32Abs,
-}
-
-/// The options of `meterbridge decode`.
-#[derive(Clone, Debug, Args)]
-pub struct DecodeOptions {
-    /// The protocol of the bytes
-    pub protocol: DecodedProtocol,
-    /// The file to read [default: stdin]
-    pub file: Option<PathBuf>,
-}
-
-/// What `meterbridge decode` knows by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DecodedProtocol {
-    /// GEM, ECM-1240 and ECM-1220 packets, mixed
-    Brultech,
-    /// SmartMeter streams
-    #[value(hide = true)]
-    Smartmeter,
-    /// P1 telegrams
-    #[value(hide = true)]
-    Dsmr,
-    /// TMPO blocks
-    #[value(hide = true)]
-    Tmpo,
-}
-
-/// The options of `meterbridge health`.
-#[derive(Clone, Debug, Args)]
-struct HealthOptions {
-    /// The URL to ask [default: /healthz at web.listen of the configuration]
-    url: Option<String>,
-    #[command(flatten)]
-    config: ConfigOptions,
-}
+pub use self::arguments::{
+    ConfigOptions, DecodeOptions, DecodedProtocol, PacketFormat, SimulateOptions, SimulatedKind,
+};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,9 +163,9 @@ fn decode(options: &DecodeOptions) -> Exit {
         ));
         return Exit::Usage;
     }
-    let (out, err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    let (out, err) = (io::stdout().lock(), io::stderr().lock());
     let outcome = match &options.file {
-        None => decode::brultech(std::io::stdin().lock(), out, err),
+        None => decode::brultech(io::stdin().lock(), out, err),
         Some(path) => match std::fs::File::open(path) {
             Ok(file) => decode::brultech(file, out, err),
             Err(error) => {
@@ -318,7 +175,7 @@ fn decode(options: &DecodeOptions) -> Exit {
         },
     };
     match outcome {
-        Err(error) if error.kind() != ErrorKindOfIo::BrokenPipe => {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             complain(&format!("cannot decode: {error}"));
             Exit::Data
         }
@@ -458,23 +315,16 @@ fn word(value: impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = config::duration::parse(text)?;
-    if interval < Duration::from_millis(1) {
-        Err("write at least 1ms".to_owned())
-    } else {
-        Ok(interval)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use std::io;
 
     use super::*;
 
     #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+    fn a_service_that_ends_gives_its_exit_code() {
+        assert_eq!(serve(|_| async { Ok::<(), io::Error>(()) }), Exit::Fine);
+        let busy = || io::Error::from(io::ErrorKind::AddrInUse);
+        assert_eq!(serve(|_| async move { Err(busy()) }), Exit::Unavailable);
     }
 }

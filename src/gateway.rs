@@ -271,7 +271,7 @@ fn spawn_adapter(
     let adapter = Arc::new(adapter);
     let kept = {
         let data_dir = data_dir.to_owned();
-        move || Store::open(&data_dir).and_then(|store| store.meters(Make::Brultech.as_str()))
+        move || Store::open(&data_dir).and_then(|store| store.meters(Make::Brultech))
     };
     let down = {
         let (adapter, kept) = (Arc::clone(&adapter), kept.clone());

@@ -17,7 +17,7 @@ use crate::store::{MeterRow, Store, StoreError};
 #[derive(Debug)]
 pub struct Entry {
     /// The meter's state after it.
-    pub keep: Option<(Make, MeterRow)>,
+    pub keep: Option<MeterRow>,
     /// What it said, in order.
     pub updates: Vec<Update>,
 }
@@ -49,14 +49,14 @@ pub async fn run(
     while queue.drain(&mut batch).await {
         let mut updates = Vec::with_capacity(batch.len());
         for entry in batch.drain(..) {
-            if let Some((make, row)) = entry.keep {
-                unsaved.insert((make, row.serial.clone()), row);
+            if let Some(row) = entry.keep {
+                unsaved.insert((row.make, row.serial.clone()), row);
             }
             updates.extend(entry.updates);
         }
         if !unsaved.is_empty() {
             let write = move || {
-                let outcome = write(&mut store, &unsaved);
+                let outcome = store.keep_meters(unsaved.values());
                 if outcome.is_ok() {
                     unsaved.clear();
                 }
@@ -79,14 +79,6 @@ pub async fn run(
 #[derive(Debug, thiserror::Error)]
 #[error("the thread that writes counter state was lost")]
 pub struct LedgerError;
-
-fn write(store: &mut Store, rows: &HashMap<(Make, String), MeterRow>) -> Result<(), StoreError> {
-    for make in [Make::Brultech] {
-        let of_make = rows.iter().filter(|((other, _), _)| *other == make).map(|(_, row)| row);
-        store.keep_meters(make.as_str(), of_make)?;
-    }
-    Ok(())
-}
 
 /// Logs the change from working to failing and back, not every failure.
 fn report(outcome: Result<(), StoreError>, failing: &mut bool, metrics: &Metrics) {

@@ -1,5 +1,23 @@
-//! x
-#![allow(missing_docs)]
+//! meterbridge: an MQTT broker with meter adapters inside.
+//!
+//! A packet's way, and where each step is:
+//!
+//! 1. **Bytes** arrive on a socket that [`transport`] opened or accepted. It knows limits and
+//!    reconnecting, and nothing of meters.
+//! 2. **Frames** come out of the decoder in the crate `meter-protocols`, one per connection, held
+//!    by the adapter's ears ([`adapters::brultech::Ears`]).
+//! 3. **Readings**: the one [`adapters::brultech::Adapter`] owns all meters of its make. It moves
+//!    their counters on ([`model::Counter`]) and makes a [`model::ReadingSet`] of each packet.
+//! 4. **Ledger**: [`ledger`] writes what the packet changed to the [`store`], in groups, and only
+//!    then lets the readings go on. So no total that was ever published can go back.
+//! 5. **Bus**: [`bus`] hands each update to every subscriber's bounded queue.
+//! 6. **Topics**: [`publish`] turns updates into messages under [`topic`]s of the unified tree and
+//!    gives them to the broker's [`broker::Link`].
+//! 7. **Broker**: [`broker`] delivers them to every client whose subscriptions match.
+//!
+//! [`gateway`] builds all of this from a [`config`] and takes it down in the order of the data;
+//! [`task`] is the only place that starts a task. [`simulator`] is the other end of the wire.
+
 pub mod adapters;
 pub mod broker;
 pub mod bus;

@@ -32,11 +32,14 @@ pub(crate) enum MeterLink {
 /// refused when the configuration was checked.
 pub(crate) fn plan(entries: &[Meter]) -> Plan {
     let mut plan = Plan { links: Vec::new(), meters: Vec::new() };
+    let mut known: Vec<&Link> = Vec::new();
     for entry in entries {
         let Some(link) = meter_link(&entry.link) else { continue };
         // Port 0 is another port each time it is asked for.
-        let known = plan.links.iter().position(|known| *known == link && !link.is_any_port());
-        let place = known.unwrap_or_else(|| {
+        let shared =
+            known.iter().position(|known| known.same_place(&entry.link) && !link.is_any_port());
+        let place = shared.unwrap_or_else(|| {
+            known.push(&entry.link);
             plan.links.push(link);
             plan.links.len() - 1
         });
@@ -129,6 +132,29 @@ pub(crate) fn broker_settings(broker: &crate::config::broker::Broker) -> BrokerS
             queued_bytes: limits.queued_bytes,
             retained_messages: limits.retained_messages,
         },
-        allow_anonymous: broker.allow_anonymous.unwrap_or_else(|| broker.listen.on_loopback()),
+        allow_anonymous: broker.anonymous_allowed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::link::Listen;
+    use crate::config::scalar::Addresses;
+
+    fn entry(name: &str, ports: &[u16]) -> Meter {
+        let address = |port: &u16| SocketAddr::from(([127, 0, 0, 1], *port));
+        let addresses = Addresses(ports.iter().map(address).collect());
+        Meter { name: name.into(), link: Link::Listen(Listen::at(addresses)), ..Meter::default() }
+    }
+
+    #[test]
+    fn entries_with_the_same_link_share_it() {
+        let entries =
+            [entry("a", &[1, 2]), entry("b", &[2, 1]), entry("c", &[3]), entry("d", &[0])];
+        let again = entry("e", &[0]);
+        let plan = plan(&[&entries[..], &[again]].concat());
+        let places: Vec<usize> = plan.meters.iter().map(|meter| meter.link.0).collect();
+        assert_eq!((places, plan.links.len()), (vec![0, 0, 1, 2, 3], 4));
     }
 }

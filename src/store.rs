@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 
+use crate::model::Make;
+
 /// The version of the tables below; a newer one on disk is refused.
 const SCHEMA_VERSION: i64 = 1;
 
@@ -20,6 +22,8 @@ pub struct Store {
 /// What is kept of one meter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeterRow {
+    /// The maker's family.
+    pub make: Make,
     /// The meter's own serial number.
     pub serial: String,
     /// The name it had last.
@@ -102,13 +106,13 @@ impl Store {
     }
 
     /// Everything kept of the meters of `make`.
-    pub fn meters(&self, make: &str) -> Result<Vec<MeterRow>, StoreError> {
+    pub fn meters(&self, make: Make) -> Result<Vec<MeterRow>, StoreError> {
         let read = || {
             let mut statement = self
                 .connection
                 .prepare("SELECT serial, name, state FROM meter WHERE make = ?1 ORDER BY serial")?;
-            let rows = statement.query_map([make], |row| {
-                Ok(MeterRow { serial: row.get(0)?, name: row.get(1)?, state: row.get(2)? })
+            let rows = statement.query_map([make.as_str()], |row| {
+                Ok(MeterRow { make, serial: row.get(0)?, name: row.get(1)?, state: row.get(2)? })
             })?;
             rows.collect::<rusqlite::Result<Vec<MeterRow>>>()
         };
@@ -118,7 +122,6 @@ impl Store {
     /// Keeps what is given of these meters, all or nothing.
     pub fn keep_meters<'a>(
         &mut self,
-        make: &str,
         rows: impl Iterator<Item = &'a MeterRow>,
     ) -> Result<(), StoreError> {
         let path = self.path.clone();
@@ -130,7 +133,12 @@ impl Store {
                      ON CONFLICT (make, serial) DO UPDATE SET name = ?3, state = ?4",
                 )?;
                 for row in rows {
-                    statement.execute(params![make, row.serial, row.name, row.state])?;
+                    statement.execute(params![
+                        row.make.as_str(),
+                        row.serial,
+                        row.name,
+                        row.state
+                    ])?;
                 }
             }
             transaction.commit()
@@ -164,16 +172,17 @@ mod tests {
     fn keeps_meters_over_a_restart_and_refuses_a_newer_database() {
         let dir = tempfile::tempdir().unwrap();
         let row = |state: u8| MeterRow {
+            make: Make::Brultech,
             serial: "01100603".into(),
             name: "house".into(),
             state: vec![state],
         };
         let mut store = Store::open(dir.path()).unwrap();
-        store.keep_meters("brultech", [row(1)].iter()).unwrap();
-        store.keep_meters("brultech", [row(2)].iter()).unwrap();
+        store.keep_meters([row(1)].iter()).unwrap();
+        store.keep_meters([row(2)].iter()).unwrap();
         drop(store);
         let store = Store::open(dir.path()).unwrap();
-        assert_eq!(store.meters("brultech").unwrap(), [row(2)]);
+        assert_eq!(store.meters(Make::Brultech).unwrap(), [row(2)]);
         store.connection.pragma_update(None, "user_version", 99).unwrap();
         drop(store);
         let refusal = Store::open(dir.path()).unwrap_err().to_string();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use meterbridge::config::link::Link;
 use meterbridge::config::meter::{Role, Timeout};
 use meterbridge::config::{self, Config, NOT_SUPPORTED_YET, Origin, Source};
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 /// A directory with a `config.yaml`.
@@ -213,6 +214,7 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         ("web: {base_path: energy}\n", &[("1:7", "write \"/energy\"")]),
         ("web: {base_path: /a b}\n", &[("1:7", "is not a path")]),
         ("homeassistant: {prefix: \"a/#\"}\n", &[("1:17", "is not a topic")]),
+        ("web: |\n  x: 1\n  y: 2\n", &[("1:1", "found \"x: 1…\"")]),
         // Listeners.
         ("broker: {listen: 0.0.0.0:1883}\n", &[("1:10", "allow_anonymous: true")]),
         (
@@ -286,6 +288,10 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
             )],
         ),
         (&meter(&format!("{two}    link: {{listen: 0.0.0.0:8083}}\n")), &[("7:12", "is taken by")]),
+        (
+            &meter("").replace("brultech", "fluksometer"),
+            &[("3:5", NOT_SUPPORTED_YET), ("4:12", "not reached that way: write mqtt or http")],
+        ),
         // Channels.
         (
             &meter(
@@ -502,4 +508,54 @@ fn a_file_full_of_mistakes_ends() {
     let many: String = (0..3000).map(|n| format!("key{n}: 1\n")).collect();
     let mistakes = given(&many).mistakes();
     assert!((100..=300).contains(&mistakes.len()), "{}", mistakes.len());
+}
+
+/// The shipped file with its examples, as something to spoil.
+fn everything() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.yaml");
+    std::fs::read_to_string(file).unwrap().replace("#| ", "").replace("meters: []\n", "\n")
+}
+
+fn is_read_or_refused(text: &str) {
+    let there = given(text);
+    match config::load(&there.source) {
+        Ok(loaded) => assert!(!loaded.listing().is_empty()),
+        Err(errors) => {
+            for line in errors.lines() {
+                assert!(!line.trim().is_empty() && !line.contains('\n'), "{line:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "[ -~\\n\\t\\PC]{0,200}") {
+        is_read_or_refused(&text);
+    }
+
+    #[test]
+    fn a_spoilt_file_is_read_or_refused(
+        cuts in proptest::collection::vec((0usize..8000, 0usize..30, "[-:{}\\[\\],\"'#&*!|>% a0\\n]{0,3}"), 1..6),
+    ) {
+        let mut text: Vec<char> = everything().chars().collect();
+        for (at, length, instead) in cuts {
+            let at = at.min(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, instead.chars());
+        }
+        is_read_or_refused(&text.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn any_flag_and_variable_is_read_or_refused(key in "[a-z0-9_.\\[\\]]{0,20}", value in "\\PC{0,20}") {
+        let there = given(&meter(""))
+            .set(&format!("{key}={value}"))
+            .set(&format!("meters.0.{key}={value}"))
+            .set(&format!("broker.{key}={value}"))
+            .env(&format!("METERBRIDGE__WEB__{}", key.to_uppercase().replace('.', "__")), &value);
+        let _ = config::load(&there.source);
+    }
 }

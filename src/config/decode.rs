@@ -202,12 +202,22 @@ fn shown(found: &Actual) -> String {
         Actual::Unsigned(number) => number.to_string(),
         Actual::Signed(number) => number.to_string(),
         Actual::Float(number) => number.to_string(),
-        Actual::Str(text) => format!("\"{text}\""),
+        Actual::Str(text) => format!("\"{}\"", beginning(text)),
         Actual::Unit | Actual::Option => "nothing".to_owned(),
         Actual::Seq => "a list".to_owned(),
         Actual::Map => "a section (keys below it)".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// Enough of a text to find it again: a block of text may be long, and hold what is private.
+fn beginning(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let mut beginning: String = line.chars().take(LONGEST_SHOWN).collect();
+    if beginning.len() < text.len() {
+        beginning.push('…');
+    }
+    beginning
 }
 
 /// Whether a value there may be one that must not be shown.
@@ -217,6 +227,7 @@ fn is_secret(path: &KeyPath) -> bool {
     })
 }
 
+const LONGEST_SHOWN: usize = 60;
 const LIKE_ENOUGH: f64 = 0.72;
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ impl ConfigErrors {
     /// Each mistake as its line.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let more = self.full.then(|| format!("the first {MOST} mistakes; there are more"));
-        self.mistakes.iter().map(Mistake::to_string).chain(more)
+        self.mistakes.iter().map(|mistake| printable(&mistake.to_string())).chain(more)
     }
 
     /// How many there are, at least one.
@@ -146,6 +146,18 @@ impl fmt::Display for Place {
             Self::Flag(key) => write!(f, "--set {key}"),
         }
     }
+}
+
+/// The text on one line, without the control characters a value may have brought along.
+fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_control() => line.extend(c.escape_default()),
+            c => line.push(c),
+        }
+    }
+    line
 }
 
 /// A file with more mistakes than this is the wrong file.

@@ -219,7 +219,7 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigErrors> {
 }
 
 fn default_file() -> Option<PathBuf> {
-    // A broken link or a forbidden directory is to be told, not passed over.
+    // A broken link is to be told, not passed over.
     let there = |path: &Path| path.symlink_metadata().is_ok();
     ["config.yaml", "/config/config.yaml"].map(PathBuf::from).into_iter().find(|path| there(path))
 }

@@ -19,7 +19,7 @@ pub(super) fn read_value(text: &str) -> Value {
         return Value::from(number);
     }
     let numeric = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
-    match (text, text.parse::<f64>()) {
+    match (text.to_ascii_lowercase().as_str(), text.parse::<f64>()) {
         ("true", _) => Value::from(true),
         ("false", _) => Value::from(false),
         // Takes a key of the layers below out again.

@@ -138,6 +138,11 @@ mod tests {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?}"), "*** Secret(***)");
         assert_eq!(secret.reveal(), "hunter2");
+        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"***\"");
+        let url = SecretUrl::parse("mqtt://me:hunter2@nas", &["mqtt"]).unwrap();
+        assert_eq!(serde_json::to_string(&url).unwrap(), "\"mqtt://me:***@nas\"");
+        assert_eq!(format!("{url:?}"), "SecretUrl(mqtt://me:***@nas)");
+        assert_eq!(url.reveal(), "mqtt://me:hunter2@nas");
     }
 
     #[test]

@@ -104,3 +104,62 @@ fn port(channel: Channel) -> u16 {
         Channel::T(n) => 70 + u16::from(n),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DeviceId, Make, Model, Role, SensorId, Unit};
+
+    fn sensor(channel: Channel, quantity: Quantity, kind: SensorType) -> Sensor {
+        let counted = matches!(quantity, Quantity::PPlus | Quantity::Pulse);
+        Sensor {
+            id: SensorId::derive(Make::Brultech, "01100603", channel, quantity),
+            channel,
+            quantity,
+            kind,
+            name: channel.to_string().into(),
+            role: Role::Load,
+            gauge: (!counted).then_some(Unit::Volt),
+            counter: counted.then_some(Unit::WattHour),
+            constant: (kind == SensorType::Gas).then_some(500),
+        }
+    }
+
+    #[test]
+    fn documents_describe_every_sensor_as_a_fluksometer_does() {
+        let device = Device {
+            id: DeviceId::derive(Make::Brultech, "01100603"),
+            make: Make::Brultech,
+            model: Model::Gem,
+            serial: "01100603".into(),
+            name: "house".into(),
+            adopted: false,
+            sensors: vec![
+                sensor(Channel::Ch(1), Quantity::PPlus, SensorType::Electricity),
+                sensor(Channel::Line, Quantity::Vrms, SensorType::Electricity),
+                sensor(Channel::Pulse(1), Quantity::Pulse, SensorType::Gas),
+                sensor(Channel::Pulse(2), Quantity::Pulse, SensorType::Other),
+            ],
+        };
+        let mut batch = Batch::default();
+        publish(&mut batch, &device);
+        let messages = batch.take();
+        let topics: Vec<&str> =
+            messages.iter().map(|(topic, _)| topic.rsplit('/').next().unwrap()).collect();
+        assert_eq!(topics, ["tap", "kube", "flx", "sensor"]);
+        let ids: Vec<String> = device.sensors.iter().map(|one| one.id.to_string()).collect();
+        assert_eq!(messages[0].1.lines().next(), Some("# serial: 01100603"));
+        assert_eq!(messages[1].1, r#"{"main":{"encryption":0,"max_nodes":0}}"#);
+        assert_eq!(
+            messages[2].1,
+            r#"{"1":{"enable":1,"class":"ct","name":"ch1"},"49":{"enable":1,"class":"ct","name":"line"},"51":{"enable":1,"class":"pulse","name":"pulse1","constant":0.5,"trigger":"edge"},"52":{"enable":1,"class":"pulse","name":"pulse2"},"main":{"phase":"1p","led_mode":255}}"#
+        );
+        assert_eq!(
+            messages[3].1,
+            format!(
+                r#"{{"1":{{"id":"{}","type":"electricity","subtype":"pplus","port":[1],"data_type":"counter","rid":0,"enable":1}},"2":{{"id":"{}","type":"electricity","subtype":"vrms","port":[49],"data_type":"gauge","rid":0,"enable":1}},"3":{{"id":"{}","type":"gas","port":[51],"data_type":"counter","rid":0,"enable":1}},"4":{{"id":"{}","type":"other","port":[52],"data_type":"counter","rid":0,"enable":0}}}}"#,
+                ids[0], ids[1], ids[2], ids[3]
+            )
+        );
+    }
+}

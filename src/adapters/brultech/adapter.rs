@@ -143,7 +143,7 @@ impl Meters {
             updates.push(Update::Correction(Arc::new(correction)));
         }
         updates.push(Update::Readings(heard.set));
-        Entry { keep: listening.row().map(|row| (Make::Brultech, row)), updates }
+        Entry { keep: listening.row(), updates }
     }
 
     /// Meters that have been silent for too long.
@@ -220,7 +220,8 @@ impl Listening {
         state = postcard::to_extend(self.meter.state(), state)
             .map_err(|error| tracing::error!(%error, "counter state cannot be written"))
             .ok()?;
-        Some(MeterRow { serial: device.serial.to_string(), name: device.name.to_string(), state })
+        let (serial, name) = (device.serial.to_string(), device.name.to_string());
+        Some(MeterRow { make: Make::Brultech, serial, name, state })
     }
 }
 

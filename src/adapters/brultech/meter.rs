@@ -371,3 +371,6 @@ impl Steps<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ impl PulseInput {
     /// An input seen for the first time: its total starts at the meter's own counter.
     pub(super) fn new(raw: u32, settings: &ChannelSettings) -> PulseInput {
         PulseInput {
-            counter: Counter::new(PULSE_MODULUS.into(), raw.into()),
+            counter: Counter::new(PULSE_MODULUS, raw.into()),
             count: raw.into(),
             total: Total::start(raw.into(), settings.pulse_factor()),
             scaled: settings.constant_milli().is_some(),

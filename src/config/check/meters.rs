@@ -20,6 +20,7 @@ impl Check<'_> {
             }
             self.serial_number(&key, meter);
             self.spans_and_powers(&key, meter);
+            self.way(&key, meter);
             self.link(&key, &meter.link);
             if let Some(id) = meter.id {
                 self.id_used(&format!("{key}.id"), id, &mut ids);
@@ -127,9 +128,28 @@ impl Check<'_> {
         }
     }
 
+    /// Whether the make of meter can be reached that way at all.
+    fn way(&mut self, key: &str, meter: &Meter) {
+        let ways: &[&str] = match meter.kind {
+            Kind::Brultech | Kind::P1 => &["listen", "connect", "serial"],
+            Kind::Smartmeter => &["listen", "connect", "serial", "mqtt"],
+            Kind::Fluksometer => &["mqtt", "http"],
+        };
+        let way = meter.link.way();
+        let way_key = format!("{key}.link.{way}");
+        if !ways.contains(&way) && self.given(&way_key) && self.given(&format!("{key}.kind")) {
+            let message = format!(
+                "a {} meter is not reached that way: write {}",
+                meter.kind,
+                ways.join(" or ")
+            );
+            self.report(&way_key, message);
+        }
+    }
+
     fn link(&mut self, key: &str, link: &Link) {
         let Link::Listen(listen) = link else { return };
-        if listen.addresses.0.is_empty() && self.given(&format!("{key}.link")) {
+        if listen.addresses.0.is_empty() && self.given(&format!("{key}.link.listen")) {
             self.report(
                 &format!("{key}.link.listen"),
                 "is empty: write an address such as 0.0.0.0:8083",
