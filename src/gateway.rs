@@ -22,7 +22,7 @@ use crate::links::{self, MeterLink};
 use crate::metrics::Metrics;
 use crate::model::Make;
 use crate::publish::Publisher;
-use crate::store::{Store, StoreError};
+use crate::store::{DirectoryLock, Store, StoreError};
 use crate::task::{self, Group};
 use crate::transport::{self, MeterListener, TransportError};
 use crate::web::{self, Web};
@@ -35,6 +35,7 @@ pub struct Gateway {
     links: Vec<(LinkId, OpenLink)>,
     meters: Vec<MeterSettings>,
     store: Store,
+    lock: DirectoryLock,
     data_dir: std::path::PathBuf,
     metrics: Metrics,
     addresses: Addresses,
@@ -94,6 +95,7 @@ impl Gateway {
     /// # Errors
     /// The first port or file that is not to be had; everything taken before is given back.
     pub async fn build(config: &Config) -> Result<Gateway, GatewayError> {
+        let lock = DirectoryLock::take(&config.data_dir)?;
         let store = Store::open(&config.data_dir)?;
         let broker = Broker::bind(links::broker_settings(&config.broker)).await?;
         let web = bind_web(config).await?;
@@ -113,6 +115,7 @@ impl Gateway {
             links: open,
             meters: plan.meters,
             store,
+            lock,
             data_dir: config.data_dir.clone(),
             metrics: Metrics::default(),
             addresses,
@@ -130,6 +133,7 @@ impl Gateway {
     /// When a part that everything else needs has ended by itself.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
         self.log_addresses();
+        let _lock = self.lock;
         let metrics = self.metrics.clone();
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
         let ledger_queue = ledger::queue(&metrics);

@@ -3,6 +3,7 @@
 //! Write-ahead logging with `synchronous = NORMAL`: what is committed survives the end of the
 //! process, however sudden; only a power cut can take back the last commits.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
@@ -36,12 +37,21 @@ pub struct MeterRow {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The directory is not there and cannot be made.
-    #[error("data_dir {path} cannot be created: {source}")]
+    #[error("data_dir {path} cannot be used: {source}; it must be writable for this user")]
     Directory {
         /// The directory.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "data_dir {path} is in use by another meterbridge: two would count the same meters; stop \
+         that one, or give this one a data_dir of its own"
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
     },
     /// The file cannot be opened or its tables not be made.
     #[error(
@@ -73,6 +83,26 @@ pub enum StoreError {
         /// Why.
         source: rusqlite::Error,
     },
+}
+
+/// The right of this process alone to use a directory, for as long as it lives.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Takes the directory, creating it when it is not there.
+    pub fn take(data_dir: &Path) -> Result<DirectoryLock, StoreError> {
+        let directory = |source| StoreError::Directory { path: data_dir.to_owned(), source };
+        std::fs::create_dir_all(data_dir).map_err(directory)?;
+        let file = File::create(data_dir.join("lock")).map_err(directory)?;
+        match file.try_lock() {
+            Ok(()) => Ok(DirectoryLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: data_dir.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(directory(source)),
+        }
+    }
 }
 
 impl Store {
@@ -187,6 +217,16 @@ mod tests {
         drop(store);
         let refusal = Store::open(dir.path()).unwrap_err().to_string();
         assert!(refusal.contains("schema version 99"), "{refusal}");
+    }
+
+    #[test]
+    fn a_directory_has_one_user() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = DirectoryLock::take(dir.path()).unwrap();
+        let refusal = DirectoryLock::take(dir.path()).unwrap_err().to_string();
+        assert!(refusal.contains("in use by another"), "{refusal}");
+        drop(lock);
+        DirectoryLock::take(dir.path()).unwrap();
     }
 
     #[test]

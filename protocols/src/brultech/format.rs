@@ -150,7 +150,7 @@ mod tests {
             );
             assert!(format.length() <= Format::LONGEST);
         }
-        let coded = (0..=u8::MAX).flat_map(|code| Format::of_code(code)).count();
+        let coded = (0..=u8::MAX).flat_map(Format::of_code).count();
         assert_eq!(coded, Format::ALL.len());
     }
 }

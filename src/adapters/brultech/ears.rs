@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meter_protocols::brultech::{Decoder, Frame, FrameError};
+use meter_protocols::brultech::{Decoder, Frame, FrameError, SkipReason};
 
 use super::adapter::{Arrival, Mailbox};
 use super::settings::LinkId;
@@ -92,15 +92,28 @@ impl Ears {
     }
 
     fn skip(&mut self, error: &FrameError, at: Timestamp) {
-        let FrameError::Skipped { bytes, .. } = error;
+        let FrameError::Skipped { bytes, reason, sample, .. } = error;
         self.metrics.bad_frames.increment();
         self.metrics.skipped_bytes.add(*bytes as u64);
+        let is_text = sample
+            .as_bytes()
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
+        if *reason == SkipReason::Between && is_text {
+            // Keep-alive text and late replies come between packets all the time.
+            tracing::debug!(peer = self.peer, %error);
+            return;
+        }
         self.skipped.bytes += bytes;
-        let due = self.skipped.told.is_none_or(|told| at.since(told) > TELL_EVERY);
-        if due {
+        if self.skipped.told.is_none_or(|told| at.since(told) > TELL_EVERY) {
             let bytes = std::mem::take(&mut self.skipped.bytes);
             self.skipped.told = Some(at);
-            tracing::warn!(peer = self.peer, bytes, latest = %error, "bytes that are no packet were skipped");
+            tracing::warn!(
+                peer = self.peer,
+                bytes,
+                latest = %error,
+                "bytes that are no packet were skipped"
+            );
         }
     }
 }
