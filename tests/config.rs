@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use meterbridge::config::link::Link;
-use meterbridge::config::meter::{Role, Timeout};
+use meterbridge::config::meter::Timeout;
 use meterbridge::config::{self, Config, NOT_SUPPORTED_YET, Origin, Source};
+use meterbridge::model::Role;
 use proptest::prelude::*;
 use tempfile::TempDir;
 

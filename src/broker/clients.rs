@@ -24,13 +24,50 @@ use super::stats::BrokerStats;
 #[derive(Debug)]
 pub(crate) struct Clients {
     sessions: Mutex<HashMap<Arc<str>, Arc<Session>>>,
-    deadlines: Mutex<BTreeMap<(Instant, u64), Weak<Session>>>,
+    deadlines: Mutex<Deadlines>,
     earlier_deadline: Notify,
     /// Number of the next session; 0 is the gateway's as an origin.
     next_number: AtomicU64,
     router: Arc<Router>,
     stats: Arc<BrokerStats>,
     limits: Limits,
+}
+
+/// When to look at which session again: at most one time for each.
+#[derive(Debug, Default)]
+struct Deadlines {
+    by_time: BTreeMap<(Instant, u64), Weak<Session>>,
+    by_session: HashMap<u64, Instant>,
+}
+
+impl Deadlines {
+    fn next(&self) -> Option<Instant> {
+        self.by_time.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn set(&mut self, session: &Arc<Session>, at: Instant) {
+        self.forget(session.number());
+        self.by_session.insert(session.number(), at);
+        self.by_time.insert((at, session.number()), Arc::downgrade(session));
+    }
+
+    fn forget(&mut self, session: u64) {
+        if let Some(at) = self.by_session.remove(&session) {
+            self.by_time.remove(&(at, session));
+        }
+    }
+
+    /// Takes out one that has come due.
+    fn take_due(&mut self, now: Instant) -> Option<Arc<Session>> {
+        while self.next().is_some_and(|at| at <= now) {
+            let ((_, number), session) = self.by_time.pop_first()?;
+            self.by_session.remove(&number);
+            if let Some(session) = session.upgrade() {
+                return Some(session);
+            }
+        }
+        None
+    }
 }
 
 /// A connection's hold on its session. Dropping it counts as a broken connection, so that a task
@@ -56,7 +93,7 @@ impl Clients {
     pub(crate) fn new(router: Arc<Router>, stats: Arc<BrokerStats>, limits: Limits) -> Self {
         Self {
             sessions: Mutex::new(HashMap::new()),
-            deadlines: Mutex::new(BTreeMap::new()),
+            deadlines: Mutex::default(),
             earlier_deadline: Notify::new(),
             next_number: AtomicU64::new(1),
             router,
@@ -99,6 +136,7 @@ impl Clients {
         self.publish_will(displaced_will, presence.session.number());
         if let Some(old) = present.filter(|_| !session_present) {
             let will = old.end();
+            self.deadlines.lock().forget(old.number());
             self.forget_subscriptions(&old);
             self.publish_will(will, old.number());
         }
@@ -113,7 +151,7 @@ impl Clients {
     /// Ends what has come due, for ever. Returns only with its task.
     pub(crate) async fn keep_deadlines(&self) {
         loop {
-            let next = self.deadlines.lock().first_key_value().map(|((at, _), _)| *at);
+            let next = self.deadlines.lock().next();
             match next {
                 None => self.earlier_deadline.notified().await,
                 Some(at) => tokio::select! {
@@ -127,16 +165,10 @@ impl Clients {
     fn meet_deadlines(&self) {
         let now = Instant::now();
         loop {
-            let mut deadlines = self.deadlines.lock();
-            let Some(entry) = deadlines.first_entry().filter(|entry| entry.key().0 <= now) else {
-                return;
-            };
-            let session = entry.remove().upgrade();
-            drop(deadlines);
-            if let Some(session) = session {
-                let aftermath = session.on_deadline(now);
-                self.settle(&session, aftermath);
-            }
+            let due = self.deadlines.lock().take_due(now);
+            let Some(session) = due else { return };
+            let aftermath = session.on_deadline(now);
+            self.settle(&session, aftermath);
         }
     }
 
@@ -152,7 +184,7 @@ impl Clients {
             self.forget_subscriptions(session);
         }
         if let Some(at) = aftermath.deadline {
-            self.deadlines.lock().insert((at, session.number()), Arc::downgrade(session));
+            self.deadlines.lock().set(session, at);
             self.earlier_deadline.notify_one();
         }
         self.publish_will(aftermath.will, session.number());

@@ -4,6 +4,7 @@
 //! and one that floods is still answered. Whatever goes wrong here, a panic included, ends this
 //! connection alone: the `Presence` leaves the session when it is dropped.
 
+mod handler;
 mod handshake;
 mod reader;
 mod writer;

@@ -142,9 +142,10 @@ impl Subscription {
             if let Some(received) = self.ready.pop_front() {
                 return Some(received);
             }
-            feed_retained(&self.router, &self.session, self.generation);
+            let unfinished = feed_retained(&self.router, &self.session, self.generation);
             match self.session.take(self.generation, RECEIVE_BYTES, &mut self.batch) {
                 Taken::Some => self.ready.extend(self.batch.drain(..).filter_map(received)),
+                Taken::Nothing if unfinished => tokio::task::yield_now().await,
                 Taken::Nothing => self.session.woken().await,
                 Taken::Detached => return None,
             }
@@ -162,13 +163,15 @@ impl Drop for Subscription {
 }
 
 /// Moves the next retained messages of a session's new subscriptions into its queue, as far as the
-/// queue has room. Called by whoever empties the queue.
-pub(crate) fn feed_retained(router: &Router, session: &Session, generation: u64) {
-    while let Some(mut feed) = session.take_feed(generation) {
-        let mut bytes = 0;
+/// queue has room. Called by whoever empties the queue. `true`: there was more to look through than
+/// one call should take; call again after letting others run.
+pub(crate) fn feed_retained(router: &Router, session: &Session, generation: u64) -> bool {
+    for _ in 0..FEED_PIECES {
+        let Some((mut feed, mut messages, mut bytes)) = session.take_feed(generation) else {
+            return false;
+        };
         let (qos, id) = (feed.qos, feed.subscription_id);
         let more = router.advance(&mut feed, |publication: &Arc<Publication>| {
-            bytes += publication.size();
             // The caller is the one who would be woken.
             session.deliver(Queued {
                 publication: Arc::clone(publication),
@@ -176,12 +179,15 @@ pub(crate) fn feed_retained(router: &Router, session: &Session, generation: u64)
                 retain: true,
                 ids: id.into_iter().collect::<SubscriptionIds>(),
             });
-            bytes < FEED_BYTES
+            messages -= 1;
+            bytes = bytes.saturating_sub(publication.size());
+            messages > 0 && bytes > 0
         });
         if more {
             session.put_feed(generation, feed, true);
         }
     }
+    true
 }
 
 fn received(outgoing: Outgoing) -> Option<Received> {
@@ -197,5 +203,5 @@ fn received(outgoing: Outgoing) -> Option<Received> {
 }
 
 const RECEIVE_BYTES: usize = 16 * 1024;
-/// Retained messages moved in one piece.
-const FEED_BYTES: usize = 256 * 1024;
+/// Pieces of the retained store looked through in one go.
+const FEED_PIECES: usize = 8;

@@ -148,10 +148,14 @@ pub(crate) struct Ack {
 /// Which acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AckKind {
-    PubAck,
-    PubRec,
-    PubRel,
-    PubComp,
+    /// PUBACK
+    Acknowledged,
+    /// PUBREC
+    Received,
+    /// PUBREL
+    Release,
+    /// PUBCOMP
+    Complete,
 }
 
 /// SUBSCRIBE; filter syntax is judged by the broker, filter by filter.

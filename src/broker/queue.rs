@@ -107,6 +107,14 @@ impl Queue {
         Some(item)
     }
 
+    /// How many messages and bytes may be added that can wait elsewhere; `None` while there is enough
+    /// here. Half of the queue stays free for what cannot.
+    pub(crate) fn feed_room(&self) -> Option<(usize, usize)> {
+        let messages = (self.max_messages / 2).clamp(1, FEED_MESSAGES).checked_sub(self.len())?;
+        let bytes = (self.max_bytes / 2).clamp(1, FEED_BYTES).checked_sub(self.bytes)?;
+        (messages > 0 && bytes > 0).then_some((messages, bytes))
+    }
+
     /// Drops all QoS 0: nobody is there to take it.
     pub(crate) fn drop_unacknowledged(&mut self) {
         for (_, item) in std::mem::take(&mut self.unacknowledged) {
@@ -120,6 +128,10 @@ impl Queue {
         self.acknowledged.shrink_to_fit();
     }
 }
+
+/// Messages and bytes a client's retained messages may take up in its queue at a time.
+const FEED_MESSAGES: usize = 1024;
+const FEED_BYTES: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,9 @@
 //! outdated and changes nothing. All state lies under one mutex that is held for short, computed
 //! work only.
 
-use std::collections::{HashSet, VecDeque};
+mod state;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,11 +16,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::inflight::{Inflight, Repeat};
+use super::inflight::Repeat;
 use super::packet::{Ack, AckKind, QoS, Reason, Will};
 use super::queue::{Pushed, Queue, Queued};
 use super::retained::Feed;
 use super::stats::{BrokerStats, Throttle};
+
+pub(crate) use state::Aftermath;
+use state::{Attachment, State};
 
 /// One client's session.
 #[derive(Debug)]
@@ -30,35 +35,6 @@ pub(crate) struct Session {
     state: Mutex<State>,
     stats: Arc<BrokerStats>,
     overflow_warning: Throttle,
-}
-
-#[derive(Debug)]
-struct State {
-    queue: Queue,
-    inflight: Inflight,
-    /// Ids of incoming QoS 2 messages that were routed and not yet released.
-    received: HashSet<u16>,
-    feeds: VecDeque<Feed>,
-    /// Filters as subscribed to, `$share/…` included.
-    filters: HashSet<Box<str>>,
-    generation: u64,
-    attachment: Option<Attachment>,
-    /// The writer found nothing to do and wants to be woken.
-    waiting: bool,
-    /// Seconds the session outlives its connection.
-    expiry: u32,
-    will: Option<Will>,
-    will_due: Option<Instant>,
-    expires: Option<Instant>,
-    ended: bool,
-}
-
-#[derive(Debug)]
-struct Attachment {
-    /// Ends the connection with a reason; used once.
-    close: Option<oneshot::Sender<Reason>>,
-    /// How many unacknowledged messages the client takes at a time.
-    window: usize,
 }
 
 /// What a new connection brings to its session.
@@ -85,15 +61,6 @@ pub(crate) struct Leave {
     pub(crate) publish_will: bool,
     /// A new expiry in seconds, from an MQTT 5 DISCONNECT.
     pub(crate) expiry: Option<u32>,
-}
-
-/// What is to be done for a session without a connection.
-#[derive(Debug, Default)]
-pub(crate) struct Aftermath {
-    pub(crate) will: Option<Will>,
-    pub(crate) ended: bool,
-    /// When to look again.
-    pub(crate) deadline: Option<Instant>,
 }
 
 /// Something for the writer to send.
@@ -142,21 +109,7 @@ impl Session {
             client_id: client_id.into(),
             connected: AtomicBool::new(false),
             outgoing: Notify::new(),
-            state: Mutex::new(State {
-                queue,
-                inflight: Inflight::default(),
-                received: HashSet::new(),
-                feeds: VecDeque::new(),
-                filters: HashSet::new(),
-                generation: 0,
-                attachment: None,
-                waiting: false,
-                expiry: 0,
-                will: None,
-                will_due: None,
-                expires: None,
-                ended: false,
-            }),
+            state: Mutex::new(State::new(queue)),
             stats,
             overflow_warning: Throttle::default(),
         })
@@ -330,15 +283,15 @@ impl Session {
         if out.is_empty() { Taken::Nothing } else { Taken::Some }
     }
 
-    /// The next feed of retained messages to go on with, while there is room for more.
-    pub(crate) fn take_feed(&self, generation: u64) -> Option<Feed> {
+    /// The next feed of retained messages to go on with, and how many messages and bytes of it there
+    /// is room for; `None` while the queue holds enough.
+    pub(crate) fn take_feed(&self, generation: u64) -> Option<(Feed, usize, usize)> {
         let mut state = self.state.lock();
-        let room =
-            state.queue.len() < FEED_BELOW_MESSAGES && state.queue.bytes() < FEED_BELOW_BYTES;
-        if state.generation != generation || !room {
+        if state.generation != generation {
             return None;
         }
-        state.feeds.pop_front()
+        let (messages, bytes) = state.queue.feed_room()?;
+        state.feeds.pop_front().map(|feed| (feed, messages, bytes))
     }
 
     /// Puts a feed (back) in line. Its subscription may have been replaced: the old feed is over then.
@@ -381,17 +334,17 @@ impl Session {
             reason: if known { Reason::SUCCESS } else { Reason::PACKET_ID_NOT_FOUND },
         };
         match ack.kind {
-            AckKind::PubAck => {
+            AckKind::Acknowledged => {
                 state.inflight.finish_publish(id, QoS::AtLeastOnce);
                 None
             }
-            AckKind::PubRec if ack.reason.is_error() => {
+            AckKind::Received if ack.reason.is_error() => {
                 state.inflight.finish_publish(id, QoS::ExactlyOnce);
                 None
             }
-            AckKind::PubRec => Some(answer(AckKind::PubRel, state.inflight.release(id))),
-            AckKind::PubRel => Some(answer(AckKind::PubComp, state.received.remove(&id))),
-            AckKind::PubComp => {
+            AckKind::Received => Some(answer(AckKind::Release, state.inflight.release(id))),
+            AckKind::Release => Some(answer(AckKind::Complete, state.received.remove(&id))),
+            AckKind::Complete => {
                 state.inflight.finish_release(id);
                 None
             }
@@ -444,45 +397,5 @@ impl Session {
     }
 }
 
-impl State {
-    fn close(&mut self, reason: Reason) {
-        if let Some(close) = self.attachment.as_mut().and_then(|attachment| attachment.close.take())
-        {
-            // The connection may be ending by itself at this moment.
-            let _ = close.send(reason);
-        }
-    }
-
-    /// Ends the present connection for a new one. Its will is published unless it has a delay, which
-    /// the new connection cuts short.
-    fn displace(&mut self, stats: &BrokerStats) -> Option<Will> {
-        self.attachment.as_ref()?;
-        BrokerStats::count(&stats.take_overs);
-        self.close(Reason::SESSION_TAKEN_OVER);
-        self.attachment = None;
-        self.feeds.clear();
-        self.will.take().filter(|will| will.delay == 0)
-    }
-
-    fn aftermath(&mut self, now: Instant) -> Aftermath {
-        let ended = self.expires.is_some_and(|at| at <= now);
-        let due = ended || self.will_due.is_some_and(|at| at <= now);
-        let will = if due { self.will.take() } else { None };
-        if due {
-            self.will_due = None;
-        }
-        self.ended |= ended;
-        let deadline = match (self.will_due, self.expires) {
-            _ if ended => None,
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        Aftermath { will, ended, deadline }
-    }
-}
-
 /// Subscriptions one session may have.
 const MAX_SUBSCRIPTIONS: usize = 50_000;
-/// Retained messages are fed to a client only while its queue is below these.
-const FEED_BELOW_MESSAGES: usize = 1024;
-const FEED_BELOW_BYTES: usize = 1024 * 1024;

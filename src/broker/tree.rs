@@ -166,7 +166,9 @@ impl<S> Node<S> {
             None => take(&mut self.here, share, key),
             Some("#") => take(&mut self.below, share, key),
             Some("+") => {
-                let Some(plus) = &mut self.plus else { return false };
+                let Some(plus) = &mut self.plus else {
+                    return false;
+                };
                 let removed = plus.remove(levels, share, key);
                 if plus.is_empty() {
                     self.plus = None;
@@ -174,7 +176,9 @@ impl<S> Node<S> {
                 removed
             }
             Some(level) => {
-                let Some(child) = self.children.get_mut(level) else { return false };
+                let Some(child) = self.children.get_mut(level) else {
+                    return false;
+                };
                 let removed = child.remove(levels, share, key);
                 if child.is_empty() {
                     self.children.remove(level);

@@ -16,6 +16,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A running broker. Dropping it cuts it off.
 pub(crate) struct TestBroker {
     pub(crate) address: SocketAddr,
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) link: Link,
     pub(crate) stats: Arc<BrokerStats>,
     stop: CancellationToken,
@@ -34,11 +35,11 @@ impl TestBroker {
         };
         change(&mut settings);
         let broker = Broker::bind(settings).await.unwrap();
-        let (address, link, stats) = (broker.addresses()[0], broker.link(), broker.stats());
+        let (addresses, link, stats) = (broker.addresses().to_vec(), broker.link(), broker.stats());
         let stop = CancellationToken::new();
         let mut task = JoinSet::new();
         task.spawn(broker.run(stop.clone()));
-        Self { address, link, stats, stop, task }
+        Self { address: addresses[0], addresses, link, stats, stop, task }
     }
 
     /// Stops it cleanly and answers what `run` returned.

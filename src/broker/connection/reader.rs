@@ -1,47 +1,21 @@
-//! The reading half: packets in, messages to the router, answers to the desk.
+//! The reading half: bytes in, in buffers that grow and shrink with the traffic.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::handshake::TOPIC_ALIASES;
+use super::handler::Handler;
 use super::{BUFFER_BUSY, BUFFER_IDLE, BUFFER_START, Desk, End, Terms};
 use crate::broker::Shared;
 use crate::broker::clients::Presence;
-use crate::broker::filter::Filter;
-use crate::broker::packet::{
-    Ack, AckKind, Disconnect, Incoming, Publish, QoS, Reason, RetainHandling, Subscribe,
-    SubscribeRequest, Unsubscribe, Version,
-};
-use crate::broker::publication::Draft;
-use crate::broker::retained::Feed;
-use crate::broker::router::{Grant, Wakes};
-use crate::broker::session::{Receipt, Session};
-use crate::broker::stats::BrokerStats;
-use crate::broker::wire::{self, Framing, WireError};
 
 /// Reads one connection.
 pub(super) struct Reader<'a, R> {
     stream: R,
     buffer: BytesMut,
     handler: Handler<'a>,
-}
-
-/// Acts on one connection's packets.
-struct Handler<'a> {
-    desk: &'a Desk,
-    shared: &'a Shared,
-    session: Arc<Session>,
-    generation: u64,
-    terms: &'a Terms,
-    aliases: Vec<Option<Box<str>>>,
-    /// Messages taken in the present batch.
-    received: u64,
-    /// The present batch held acknowledgements.
-    progress: bool,
 }
 
 impl<'a, R: AsyncRead + Unpin> Reader<'a, R> {
@@ -53,16 +27,7 @@ impl<'a, R: AsyncRead + Unpin> Reader<'a, R> {
         presence: &Presence,
         terms: &'a Terms,
     ) -> Self {
-        let handler = Handler {
-            desk,
-            shared,
-            session: Arc::clone(&presence.session),
-            generation: presence.generation,
-            terms,
-            aliases: Vec::new(),
-            received: 0,
-            progress: false,
-        };
+        let handler = Handler::new(desk, shared, presence, terms);
         Self { stream, buffer, handler }
     }
 
@@ -129,226 +94,5 @@ impl<'a, R: AsyncRead + Unpin> Reader<'a, R> {
     }
 }
 
-impl Handler<'_> {
-    /// Acts on every whole packet in `buffer`. Continues with the length of the packet that follows,
-    /// where it is known.
-    fn handle_all(&mut self, buffer: &mut BytesMut) -> ControlFlow<End, Option<usize>> {
-        let mut wakes = Wakes::default();
-        let mut offset = 0;
-        let flow = loop {
-            let rest = &buffer[offset..];
-            let version = self.terms.version;
-            match wire::frame(rest, Some(version), self.shared.limits.packet_size) {
-                Err(error) => break ControlFlow::Break(End::Refused(error)),
-                Ok(Framing::Partial(needed)) => break ControlFlow::Continue(needed),
-                Ok(Framing::Whole(header)) => {
-                    offset += header.total;
-                    match wire::decode(version, header, &rest[..header.total]) {
-                        Err(error) => break ControlFlow::Break(End::Refused(error)),
-                        Ok(packet) => {
-                            if let ControlFlow::Break(end) = self.handle(packet, &mut wakes) {
-                                break ControlFlow::Break(end);
-                            }
-                        }
-                    }
-                }
-            }
-        };
-        if offset > 0 {
-            self.desk.note_heard();
-            buffer.advance(offset);
-        }
-        BrokerStats::add(&self.shared.stats.messages_received, std::mem::take(&mut self.received));
-        flow
-    }
-
-    /// Lets the writer have the answers, and waits while too many lie there unsent: a client that
-    /// does not read is not read from.
-    async fn hand_over(&mut self) {
-        let waiting = |limit| self.desk.replies.lock().len() > limit;
-        let progress = std::mem::take(&mut self.progress);
-        if !progress && !waiting(0) {
-            return;
-        }
-        self.session.wake();
-        tokio::task::yield_now().await;
-        while waiting(REPLIES_LIMIT) {
-            self.desk.taken.notified().await;
-        }
-    }
-
-    fn handle(&mut self, packet: Incoming<'_>, wakes: &mut Wakes) -> ControlFlow<End> {
-        match packet {
-            Incoming::Publish(publish) => return self.publish(publish, wakes),
-            Incoming::Ack(ack) => self.acknowledge(ack),
-            Incoming::Subscribe(subscribe) => return self.subscribe(&subscribe),
-            Incoming::Unsubscribe(unsubscribe) => return self.unsubscribe(&unsubscribe),
-            Incoming::PingRequest => wire::write_ping_response(&mut self.desk.replies.lock()),
-            Incoming::Disconnect(disconnect) => return self.disconnect(disconnect),
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn publish(&mut self, publish: Publish<'_>, wakes: &mut Wakes) -> ControlFlow<End> {
-        self.received += 1;
-        let resolved = publish.alias.map(|alias| self.resolve(alias, publish.topic));
-        let topic = match &resolved {
-            None => publish.topic,
-            Some(Some(topic)) => topic,
-            Some(None) => return ControlFlow::Break(End::Denied(Reason::TOPIC_ALIAS_INVALID)),
-        };
-        let (qos, packet_id) = (publish.qos, publish.packet_id);
-        let allowed = self.terms.identity.may_publish(topic);
-        if qos == QoS::ExactlyOnce {
-            let limit = match self.terms.version {
-                Version::V3 => usize::from(u16::MAX),
-                Version::V5 => usize::from(self.shared.limits.inflight.max(1)),
-            };
-            match self.session.receive(self.generation, packet_id, limit) {
-                Receipt::New => {}
-                Receipt::Duplicate => {
-                    self.reply(AckKind::PubRec, packet_id, Reason::SUCCESS);
-                    return ControlFlow::Continue(());
-                }
-                Receipt::TooMany => {
-                    return ControlFlow::Break(End::Denied(Reason::RECEIVE_MAXIMUM_EXCEEDED));
-                }
-            }
-        }
-        let mut reason = Reason::NOT_AUTHORIZED;
-        if allowed {
-            let draft = Draft::of(publish, topic);
-            let routed = self.shared.router.publish(draft, self.session.number(), wakes);
-            reason = match routed {
-                // An error would end a QoS 2 exchange that has been carried out.
-                _ if routed.retain_refused && qos == QoS::AtLeastOnce => Reason::QUOTA_EXCEEDED,
-                _ if routed.matched => Reason::SUCCESS,
-                _ => Reason::NO_MATCHING_SUBSCRIBERS,
-            };
-        }
-        match qos {
-            QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => self.reply(AckKind::PubAck, packet_id, reason),
-            QoS::ExactlyOnce => self.reply(AckKind::PubRec, packet_id, reason),
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// The topic an alias stands for, after it has been set by `topic` unless that is empty.
-    fn resolve(&mut self, alias: u16, topic: &str) -> Option<Box<str>> {
-        if alias == 0 || alias > TOPIC_ALIASES {
-            return None;
-        }
-        self.aliases.resize(usize::from(TOPIC_ALIASES), None);
-        let slot = self.aliases.get_mut(usize::from(alias) - 1)?;
-        if !topic.is_empty() {
-            *slot = Some(topic.into());
-        }
-        slot.clone()
-    }
-
-    fn reply(&self, kind: AckKind, packet_id: u16, reason: Reason) {
-        let ack = Ack { kind, packet_id, reason };
-        wire::write_ack(self.terms.version, ack, &mut self.desk.replies.lock());
-    }
-
-    fn acknowledge(&mut self, ack: Ack) {
-        if let Some(answer) = self.session.acknowledge(self.generation, ack) {
-            wire::write_ack(self.terms.version, answer, &mut self.desk.replies.lock());
-        }
-        // The window may have opened.
-        self.progress = true;
-    }
-
-    fn subscribe(&mut self, subscribe: &Subscribe) -> ControlFlow<End> {
-        let id = subscribe.subscription_id;
-        let mut codes = Vec::with_capacity(subscribe.requests.len());
-        let mut feeds = Vec::new();
-        for request in &subscribe.requests {
-            let granted = self.grant(request, id);
-            if let Ok((qos, true)) = granted {
-                feeds.push(Feed::new(&request.filter, qos, id));
-            }
-            codes.push(granted.map(|(qos, _)| qos));
-        }
-        let packet_id = subscribe.packet_id;
-        let written = wire::write_suback(
-            self.terms.version,
-            packet_id,
-            &codes,
-            &mut self.desk.replies.lock(),
-        );
-        for feed in feeds {
-            self.session.put_feed(self.generation, feed, false);
-        }
-        sent(written)
-    }
-
-    /// Grants one filter, or says why not. The flag: retained messages are to follow.
-    fn grant(&self, request: &SubscribeRequest, id: Option<u32>) -> Result<(QoS, bool), Reason> {
-        let filter = Filter::parse(&request.filter).map_err(|_| Reason::TOPIC_FILTER_INVALID)?;
-        if !self.terms.identity.may_subscribe(filter.path) {
-            return Err(Reason::NOT_AUTHORIZED);
-        }
-        if !self.session.note_filter(self.generation, &request.filter) {
-            return Err(Reason::QUOTA_EXCEEDED);
-        }
-        let grant = Grant {
-            qos: request.qos,
-            no_local: request.no_local,
-            retain_as_published: request.retain_as_published,
-            id,
-        };
-        let new = self.shared.router.subscribe(filter, &self.session, grant);
-        if self.session.is_ended() {
-            // Ended on another thread just now, and its subscriptions with it: none may follow.
-            self.shared.router.unsubscribe(filter, self.session.number());
-        }
-        let wanted = match request.retain_handling {
-            RetainHandling::Always => true,
-            RetainHandling::OnlyNew => new,
-            RetainHandling::Never => false,
-        };
-        Ok((request.qos, wanted && filter.share.is_none()))
-    }
-
-    fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> ControlFlow<End> {
-        let codes: Vec<Reason> = unsubscribe
-            .filters
-            .iter()
-            .map(|text| match Filter::parse(text) {
-                Err(_) => Reason::TOPIC_FILTER_INVALID,
-                Ok(filter) => {
-                    self.session.forget_filter(text);
-                    match self.shared.router.unsubscribe(filter, self.session.number()) {
-                        true => Reason::SUCCESS,
-                        false => Reason::NO_SUBSCRIPTION_EXISTED,
-                    }
-                }
-            })
-            .collect();
-        let packet_id = unsubscribe.packet_id;
-        let mut replies = self.desk.replies.lock();
-        sent(wire::write_unsuback(self.terms.version, packet_id, &codes, &mut replies))
-    }
-
-    fn disconnect(&self, disconnect: Disconnect) -> ControlFlow<End> {
-        if self.terms.session_expiry == 0 && disconnect.session_expiry.is_some_and(|new| new > 0) {
-            let fault = "DISCONNECT sets a session expiry that CONNECT had not";
-            return ControlFlow::Break(End::Refused(WireError::Protocol(fault)));
-        }
-        ControlFlow::Break(End::Left(disconnect))
-    }
-}
-
-fn sent(written: Result<(), WireError>) -> ControlFlow<End> {
-    match written {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => ControlFlow::Break(End::Refused(error)),
-    }
-}
-
-/// Answers that may wait for a client that does not read, in bytes.
-const REPLIES_LIMIT: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_millis(250);
 const LINGER_READS: usize = 64;

@@ -22,6 +22,8 @@ pub(super) struct Writer<'a, W> {
     /// lands in the middle of a packet.
     buffer: BytesMut,
     batch: Vec<Outgoing>,
+    /// There are retained messages still to be looked through.
+    unfinished: bool,
     desk: &'a Desk,
     shared: &'a Shared,
     session: Arc<Session>,
@@ -41,6 +43,7 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
             stream,
             buffer: BytesMut::new(),
             batch: Vec::new(),
+            unfinished: false,
             desk,
             shared,
             session: Arc::clone(&presence.session),
@@ -56,7 +59,9 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
                 // Whoever took the session says why; that message is on its way.
                 return std::future::pending().await;
             }
-            if self.buffer.is_empty() {
+            if self.buffer.is_empty() && self.unfinished {
+                tokio::task::yield_now().await;
+            } else if self.buffer.is_empty() {
                 self.rest().await;
             } else if self.write_out().await.is_err() {
                 return End::Closed;
@@ -99,7 +104,7 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
             return Taken::Some;
         }
         self.take_replies();
-        feed_retained(&self.shared.router, &self.session, self.generation);
+        self.unfinished = feed_retained(&self.shared.router, &self.session, self.generation);
         let taken = self.session.take(self.generation, BUFFER_BUSY, &mut self.batch);
         let mut batch = std::mem::take(&mut self.batch);
         let mut sent = 0;
@@ -129,7 +134,7 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
         let version = self.terms.version;
         let (item, packet_id, dup) = match outgoing {
             Outgoing::Release { packet_id } => {
-                let (kind, packet_id) = (AckKind::PubRel, *packet_id);
+                let (kind, packet_id) = (AckKind::Release, *packet_id);
                 let ack = Ack { kind, packet_id, reason: Reason::SUCCESS };
                 wire::write_ack(version, ack, &mut self.buffer);
                 return false;

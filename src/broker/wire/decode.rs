@@ -28,10 +28,10 @@ pub(super) fn packet<'a>(
     let ack = |kind| read_ack(kind, version, header, packet).map(Incoming::Ack);
     match header.first >> 4 {
         PUBLISH => read_publish(version, header.first, body).map(Incoming::Publish),
-        PUBACK => ack(AckKind::PubAck),
-        PUBREC => ack(AckKind::PubRec),
-        PUBREL => ack(AckKind::PubRel),
-        PUBCOMP => ack(AckKind::PubComp),
+        PUBACK => ack(AckKind::Acknowledged),
+        PUBREC => ack(AckKind::Received),
+        PUBREL => ack(AckKind::Release),
+        PUBCOMP => ack(AckKind::Complete),
         SUBSCRIBE => read_subscribe(version, body, packet).map(Incoming::Subscribe),
         UNSUBSCRIBE => read_unsubscribe(version, body, packet).map(Incoming::Unsubscribe),
         PINGREQ if body.is_empty() => Ok(Incoming::PingRequest),

@@ -91,10 +91,10 @@ pub(crate) fn write_publish(version: Version, delivery: &Delivery<'_>, buffer: &
 /// Appends PUBACK, PUBREC, PUBREL or PUBCOMP. On 3.1.1 the reason is left out.
 pub(crate) fn write_ack(version: Version, ack: Ack, buffer: &mut BytesMut) {
     let (kind, flags) = match ack.kind {
-        AckKind::PubAck => (PUBACK, 0),
-        AckKind::PubRec => (PUBREC, 0),
-        AckKind::PubRel => (PUBREL, 0b0010),
-        AckKind::PubComp => (PUBCOMP, 0),
+        AckKind::Acknowledged => (PUBACK, 0),
+        AckKind::Received => (PUBREC, 0),
+        AckKind::Release => (PUBREL, 0b0010),
+        AckKind::Complete => (PUBCOMP, 0),
     };
     let with_reason = version == Version::V5 && ack.reason != Reason::SUCCESS;
     buffer.put_u8((kind << 4) | flags);

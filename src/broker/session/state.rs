@@ -1,0 +1,109 @@
+//! What a session holds, and the steps that touch nothing else.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::broker::inflight::Inflight;
+use crate::broker::packet::{Reason, Will};
+use crate::broker::queue::Queue;
+use crate::broker::retained::Feed;
+use crate::broker::stats::BrokerStats;
+
+/// All that is under a session's lock.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) queue: Queue,
+    pub(super) inflight: Inflight,
+    /// Ids of incoming QoS 2 messages that were routed and not yet released.
+    pub(super) received: HashSet<u16>,
+    pub(super) feeds: VecDeque<Feed>,
+    /// Filters as subscribed to, `$share/…` included.
+    pub(super) filters: HashSet<Box<str>>,
+    pub(super) generation: u64,
+    pub(super) attachment: Option<Attachment>,
+    /// The writer found nothing to do and wants to be woken.
+    pub(super) waiting: bool,
+    /// Seconds the session outlives its connection.
+    pub(super) expiry: u32,
+    pub(super) will: Option<Will>,
+    pub(super) will_due: Option<Instant>,
+    pub(super) expires: Option<Instant>,
+    pub(super) ended: bool,
+}
+
+/// A session's connection.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    /// Ends the connection with a reason; used once.
+    pub(super) close: Option<oneshot::Sender<Reason>>,
+    /// How many unacknowledged messages the client takes at a time.
+    pub(super) window: usize,
+}
+
+/// What is to be done for a session without a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Aftermath {
+    pub(crate) will: Option<Will>,
+    pub(crate) ended: bool,
+    /// When to look again.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl State {
+    pub(super) fn new(queue: Queue) -> Self {
+        Self {
+            queue,
+            inflight: Inflight::default(),
+            received: HashSet::new(),
+            feeds: VecDeque::new(),
+            filters: HashSet::new(),
+            generation: 0,
+            attachment: None,
+            waiting: false,
+            expiry: 0,
+            will: None,
+            will_due: None,
+            expires: None,
+            ended: false,
+        }
+    }
+
+    /// Tells the connection, if there is one, to end.
+    pub(super) fn close(&mut self, reason: Reason) {
+        if let Some(close) = self.attachment.as_mut().and_then(|attachment| attachment.close.take())
+        {
+            // The connection may be ending by itself at this moment.
+            let _ = close.send(reason);
+        }
+    }
+
+    /// Ends the present connection for a new one. Its will is published unless it has a delay, which
+    /// the new connection cuts short.
+    pub(super) fn displace(&mut self, stats: &BrokerStats) -> Option<Will> {
+        self.attachment.as_ref()?;
+        BrokerStats::count(&stats.take_overs);
+        self.close(Reason::SESSION_TAKEN_OVER);
+        self.attachment = None;
+        self.feeds.clear();
+        self.will.take().filter(|will| will.delay == 0)
+    }
+
+    /// What is due now, and when to look again.
+    pub(super) fn aftermath(&mut self, now: Instant) -> Aftermath {
+        let ended = self.expires.is_some_and(|at| at <= now);
+        let due = ended || self.will_due.is_some_and(|at| at <= now);
+        let will = if due { self.will.take() } else { None };
+        if due {
+            self.will_due = None;
+        }
+        self.ended |= ended;
+        let deadline = match (self.will_due, self.expires) {
+            _ if ended => None,
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Aftermath { will, ended, deadline }
+    }
+}
