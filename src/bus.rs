@@ -46,7 +46,7 @@ impl<T> Queue<T> {
     }
 
     /// Adds an entry, waiting a little when the queue is full: a burst is slowed down at its
-    /// source rather than thinned out. A receiver that does not move for [`PATIENCE`] is waited
+    /// source rather than thinned out. A receiver that does not move for two seconds is waited
     /// for only once.
     pub async fn push(&self, entry: T) {
         if self.is_full_and_moving() {

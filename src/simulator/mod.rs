@@ -1,6 +1,6 @@
 //! Simulated meters that speak their real protocol over real sockets.
 //!
-//! What a simulated meter has counted is a function of the time alone ([`house`]): it goes on
+//! What a simulated meter has counted is a function of the time alone ([`House`]): it goes on
 //! where it should be after the simulator was restarted, as a real meter would.
 
 mod brultech;
