@@ -156,7 +156,9 @@ impl Gateway {
         let (adapter, mailbox) =
             Adapter::new(self.meters, Arc::clone(&ledger_queue), metrics.clone());
         let mut adapters = Group::default();
-        spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
+        if !self.links.is_empty() {
+            spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
+        }
         let mut links = Group::default();
         for (id, link) in self.links {
             link.spawn(&mut links, id, mailbox.clone(), stop_links.clone(), metrics.clone());

@@ -19,11 +19,13 @@ pub struct SimulatedMeter {
 }
 
 impl SimulatedMeter {
-    /// Meter `n` of a simulation; its serial number depends on `n` alone.
+    /// Meter `n` of a simulation; its serial number depends on `n` and the model alone.
     pub fn new(n: u32, format: Format, house: Arc<House>) -> SimulatedMeter {
         let mut packet = Packet::new(format);
         let (unit, serial) = (n / PER_UNIT, n % PER_UNIT);
-        packet.unit_id = (1 + unit) as u8;
+        // Both models of ECM write their serial numbers in one way, so these must differ.
+        let first_unit = if format == Format::Ecm1220 { 3 } else { 1 };
+        packet.unit_id = (first_unit + unit) as u8;
         packet.serial_number = (FIRST_SERIAL + serial) as u16;
         SimulatedMeter { packet, house, clock: now() }
     }

@@ -16,6 +16,9 @@ pub(super) struct Clamp {
     /// Absolute watt-seconds that await the polarized value belonging to them: a meter may send
     /// formats with and without it in turn.
     unmatched: u64,
+    /// Absolute watt-seconds counted since the meter last sent the polarized value, which may have
+    /// moved as far unseen.
+    unseen: u64,
     /// Polarized watt-seconds beyond the absolute ones, to be set off against the next.
     overdrawn: u64,
     /// What was counted since the last power value; `None` when a part of it is unknown.
@@ -58,6 +61,7 @@ impl Clamp {
             taken: Total::start(taken, settings.multiplier),
             given: Total::start(given, settings.multiplier),
             unmatched: 0,
+            unseen: 0,
             overdrawn: 0,
             interval: Some(Interval::default()),
             seconds: 0,
@@ -90,7 +94,7 @@ impl Clamp {
         if let (Some(counter), Some(value)) = (&mut self.polarized, raw.polarized) {
             counter.restart(value);
         }
-        (self.unmatched, self.overdrawn) = (0, 0);
+        (self.unmatched, self.unseen, self.overdrawn) = (0, 0, 0);
         self.begin_interval();
     }
 
@@ -112,8 +116,17 @@ impl Clamp {
         let absolute_step =
             ClampStep { counter: "absolute", before, after: raw.absolute, advance: absolute };
         let polarized_step = self.advance_polarized(raw, limit, settings);
+        self.unseen = match raw.polarized {
+            Some(_) => 0,
+            None => self.unseen.saturating_add(absolute.counted().unwrap_or_default()),
+        };
 
         let counted = match (&polarized_step, raw.polarized) {
+            // What a load takes is known without a direction, and whatever that does.
+            (step, _) if !settings.role.counts_both_ways() => {
+                let given = step.as_ref().and_then(|step| step.advance.counted());
+                absolute.counted().map(|counted| (counted, given.unwrap_or_default()))
+            }
             // This format lacks what the meter has given before: keep for later.
             (None, None) if self.polarized.is_some() => {
                 self.unmatched =
@@ -126,7 +139,8 @@ impl Clamp {
             (Some(step), _) => absolute.counted().zip(step.advance.counted()),
             (None, _) => absolute.counted().map(|counted| (counted, 0)),
         };
-        let recovered = [Some(absolute), polarized_step.as_ref().map(|step| step.advance)]
+        let direction = polarized_step.as_ref().filter(|_| settings.role.counts_both_ways());
+        let recovered = [Some(absolute), direction.map(|step| step.advance)]
             .iter()
             .any(|advance| matches!(advance, Some(Advance::Recovered(_))));
         self.count(counted, limit, settings);
@@ -154,7 +168,7 @@ impl Clamp {
             return None;
         };
         let before = counter.last();
-        let advance = counter.advance(value, limit.saturating_add(self.unmatched));
+        let advance = counter.advance(value, limit.saturating_add(self.unseen));
         Some(ClampStep { counter: "polarized", before, after: value, advance })
     }
 
