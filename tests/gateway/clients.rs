@@ -1,0 +1,149 @@
+//! Programs that are not ours at `meterbridge demo`: mosquitto_sub over both protocol versions on
+//! one port, and what the demo tells a newcomer to type.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use crate::meters::reading;
+use crate::process::{Kill, Process, ends, lines, program};
+use crate::record::Record;
+use crate::subscriber::Subscriber;
+use crate::support::{Site, get, metric};
+
+/// The demo in an empty directory, on ports of its own.
+async fn demo(site: &Site) -> Process {
+    let data_dir = format!("data_dir={}", site.path().join("data").display());
+    let arguments = [
+        "demo",
+        "--set",
+        "broker.listen=127.0.0.1:0",
+        "--set",
+        "web.listen=127.0.0.1:0",
+        "--set",
+        &data_dir,
+    ];
+    Process::start(program(site, &arguments)).await
+}
+
+/// mosquitto_sub, and the lines it prints.
+fn mosquitto_sub(broker: SocketAddr, version: &str, filter: &str) -> (Kill, Record<String>) {
+    let (host, port) = (broker.ip().to_string(), broker.port().to_string());
+    let mut child = Command::new("mosquitto_sub")
+        .args(["-h", &host, "-p", &port, "-V", version, "-t", filter, "-v"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("mosquitto_sub is there: package mosquitto-clients");
+    let lines = lines(child.stdout.take().unwrap());
+    (Kill(child), lines)
+}
+
+/// Waits for a gauge in watts and a counter in watt-hours.
+async fn sees_readings(lines: &Record<String>, version: &str) {
+    for (end, unit) in [("/gauge", "W"), ("/counter", "Wh"), ("/gauge", "V"), ("/gauge", "°C")] {
+        lines
+            .until(&format!("{unit} over {version}"), |lines| {
+                lines.iter().find_map(|line| {
+                    let (topic, payload) = line.split_once(' ')?;
+                    assert!(topic.starts_with("/sensor/"), "{line}");
+                    (topic.ends_with(end) && reading(payload).2 == unit).then_some(())
+                })
+            })
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mosquitto_sub_sees_the_demo_over_both_versions_on_one_port() {
+    let site = Site::bare();
+    let process = demo(&site).await;
+    let (_old, old) = mosquitto_sub(process.broker, "mqttv311", "/sensor/#");
+    let (_new, new) = mosquitto_sub(process.broker, "5", "/sensor/#");
+    sees_readings(&old, "MQTT 3.1.1").await;
+    sees_readings(&new, "MQTT 5").await;
+    let (_late, late) = mosquitto_sub(process.broker, "5", "/device/+/config/sensor");
+    late.until("the retained document", |lines| {
+        let (_, document) = lines.first()?.split_once(' ')?;
+        serde_json::from_str::<serde_json::Value>(document).is_ok().then_some(())
+    })
+    .await;
+
+    assert!(metric(process.web, "meterbridge_packets_total").await >= 2);
+    assert_eq!(metric(process.web, "meterbridge_skipped_bytes_total").await, 0);
+    assert_eq!(metric(process.web, "meterbridge_meters_online").await, 1);
+    let url = format!("http://{}", process.web);
+    let (code, message) = ends(program(&site, &["health", &url])).await;
+    assert_eq!(code, 0, "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_demo_tells_to_type_works() {
+    let site = Site::bare();
+    let process = demo(&site).await;
+    let advice = process
+        .output
+        .until("the advice", |lines| {
+            lines.iter().any(|line| line.contains("Ctrl-C")).then(|| lines.to_vec())
+        })
+        .await;
+    let commands: Vec<&String> =
+        advice.iter().filter(|line| line.contains("mosquitto_sub ")).collect();
+    assert!(commands.len() >= 2, "{advice:#?}");
+    for line in commands {
+        let (line, _) = line.rsplit_once("-v ").expect("-v and what it shows");
+        let command = format!("exec {} -v -C 1", line.trim());
+        let mut child = Command::new("sh")
+            .args(["-c", &command])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = lines(child.stdout.take().unwrap());
+        let mut child = Kill(child);
+        output.closed(&command).await;
+        assert!(child.0.wait().unwrap().success(), "{command}");
+        assert_eq!(output.len(), 1, "{command}");
+    }
+    let metrics = format!("http://{}/metrics", process.web);
+    assert!(advice.iter().any(|line| line.contains(&metrics)), "{advice:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_has_the_same_meter_each_time() {
+    let site = Site::bare();
+    let mut topics = Vec::new();
+    for _ in 0..2 {
+        let process = demo(&site).await;
+        let subscriber = Subscriber::new(process.broker).await;
+        subscriber.packets("demo-gem", 1).await;
+        let seen = subscriber.seen().into_iter().map(|message| message.topic);
+        let mut sensors: Vec<String> = seen.filter(|topic| topic.ends_with("/counter")).collect();
+        sensors.sort();
+        sensors.dedup();
+        topics.push(sensors);
+        process.kill().await;
+    }
+    assert!(!topics[0].is_empty());
+    assert_eq!(topics[0], topics[1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_numbers_are_in_the_form_that_prometheus_reads() {
+    let site = Site::new(crate::support::HOUSE);
+    let gateway = site.start().await;
+    let answer = get(gateway.web(), "/metrics").await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
+    let mut names = std::collections::HashSet::new();
+    for line in body.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.split_once(' ').expect(line);
+        assert!(name.starts_with("meterbridge_"), "{line}");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        assert!(names.insert(name.to_owned()), "{name} is there twice");
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        assert!(body.contains(&format!("# TYPE {name} {kind}\n")), "{name} is no {kind}");
+    }
+    assert!(get(gateway.web(), "/nowhere").await.starts_with("HTTP/1.1 404"));
+}

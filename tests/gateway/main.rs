@@ -1,0 +1,29 @@
+//! A whole gateway through its real doors: bytes of meters in by TCP, an MQTT client and HTTP out.
+//!
+//! Most tests run the gateway inside the test process, with port 0 everywhere and a directory of
+//! its own; those that are about the process itself (signals, exit codes, a sudden end, foreign
+//! clients) start the real program. Nothing here sleeps: every wait is for something that is to
+//! be seen, and ends in a failure that tells what was seen instead.
+
+// Outside of the test functions themselves the lints take this for production code.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod meters;
+mod process;
+mod record;
+mod subscriber;
+mod support;
+
+mod badinput;
+mod clients;
+mod commandline;
+mod counters;
+mod directions;
+mod documents;
+mod glitches;
+mod identity;
+mod ingest;
+mod links;
+mod noise;
+mod shutdown;
+mod text;
