@@ -226,7 +226,7 @@ impl Listening {
 }
 
 /// The first byte of a kept state; raised when [`MeterState`] changes its shape.
-const STATE_VERSION: u8 = 2;
+const STATE_VERSION: u8 = 1;
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Until the interval is known: longer than the longest that a GEM can be set to, 256 s.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(300);
