@@ -20,6 +20,7 @@ use self::arguments::{Cli, Command, HealthOptions};
 use crate::config::{self, Config, ConfigErrors, Loaded, Source};
 use crate::decode;
 use crate::demo;
+use crate::error::chain;
 use crate::gateway::Gateway;
 use crate::health;
 use crate::simulator::{self, Direction, Simulation};
@@ -285,18 +286,6 @@ pub fn start_logging(config: &Config) {
         .with_writer(std::io::stderr)
         .with_ansi(ansi)
         .try_init();
-}
-
-/// An error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Writes a result to stdout. `println!` would panic when the reader has gone (`| head`).

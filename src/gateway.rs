@@ -65,7 +65,7 @@ pub enum GatewayError {
     #[error(transparent)]
     Link(#[from] TransportError),
     /// The web port is not to be had.
-    #[error("cannot listen on {address} for the web: {source}; choose another web.listen")]
+    #[error("cannot listen on {address} for the web; choose another web.listen")]
     Web {
         /// The address asked for.
         address: SocketAddr,

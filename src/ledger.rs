@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::bus::{Bus, Queue};
+use crate::error::chain;
 use crate::metrics::Metrics;
 use crate::model::{Make, Update};
 use crate::store::{MeterRow, Store, StoreError};
@@ -89,7 +90,7 @@ fn report(outcome: Result<(), StoreError>, failing: &mut bool, metrics: &Metrics
             metrics.state_write_failures.increment();
             if !*failing {
                 tracing::error!(
-                    %error,
+                    error = chain(&error),
                     "counter state cannot be written: readings go on, but a restart would lose \
                      what the meters do while they cannot be heard; check the disk of data_dir"
                 );

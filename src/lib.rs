@@ -25,6 +25,7 @@ pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod demo;
+pub mod error;
 pub mod gateway;
 pub mod health;
 pub mod ledger;

@@ -37,7 +37,7 @@ pub struct MeterRow {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The directory is not there and cannot be made.
-    #[error("data_dir {path} cannot be used: {source}; it must be writable for this user")]
+    #[error("data_dir {path} cannot be used; it must be there or be made, and be writable")]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -55,8 +55,7 @@ pub enum StoreError {
     },
     /// The file cannot be opened or its tables not be made.
     #[error(
-        "the database {path} cannot be used: {source}; it and its directory must be writable for \
-         this user"
+        "the database {path} cannot be used; it and its directory must be readable and writable"
     )]
     Open {
         /// The database file.
@@ -76,7 +75,7 @@ pub enum StoreError {
         found: i64,
     },
     /// A statement failed.
-    #[error("the database {path} failed: {source}")]
+    #[error("the database {path} failed")]
     Statement {
         /// The database file.
         path: PathBuf,

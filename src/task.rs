@@ -1,7 +1,7 @@
 //! Named tasks: the only place that starts one. Panics are seen and said, ends are awaited.
 
 use std::collections::HashMap;
-use std::fmt::Display;
+use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::error::chain;
 use crate::metrics::Metrics;
 use crate::transport::Backoff;
 
@@ -30,14 +31,14 @@ pub struct Ended {
 
 impl Group {
     /// Starts `task` under `name`; its log lines carry the name.
-    pub fn spawn<E: Display>(
+    pub fn spawn<E: Into<Box<dyn Error + Send + Sync>>>(
         &mut self,
         name: impl Into<String>,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         let name = name.into();
         let span = tracing::info_span!("task", name = %name);
-        let named = async move { task.await.map_err(|error| error.to_string()) };
+        let named = async move { task.await.map_err(|error| chain(&*error.into())) };
         let handle = self.tasks.spawn(named.instrument(span));
         self.names.insert(handle.id(), name);
     }
@@ -84,7 +85,7 @@ pub async fn restarting<F, T, E>(
 where
     F: Fn() -> T + Send,
     T: Future<Output = Result<(), E>> + Send + 'static,
-    E: Display,
+    E: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut pause = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
     loop {

@@ -47,7 +47,7 @@ pub enum Direction {
 
 /// The address to wait on is not to be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; choose another --listen")]
+#[error("cannot listen on {address}; choose another --listen")]
 pub struct SimulatorError {
     address: SocketAddr,
     source: std::io::Error,

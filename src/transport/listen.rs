@@ -37,7 +37,7 @@ pub struct MeterListener {
 
 /// A port is not to be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for meters: {source}{}", hint(.source))]
+#[error("cannot listen on {address} for meters{}", hint(.source))]
 pub struct TransportError {
     /// The address asked for.
     pub address: SocketAddr,
