@@ -57,7 +57,7 @@ impl Check<'_> {
                 if let Some(fault) = faults.next() {
                     let more = match faults.count() {
                         0 => String::new(),
-                        more => format!("; and {more} further faults"),
+                        more => format!("; and {more} more"),
                     };
                     let message = format!("{}, {fault}{more}", path.display());
                     self.report("broker.password_file", message);
