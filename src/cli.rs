@@ -23,6 +23,7 @@ use crate::demo;
 use crate::error::chain;
 use crate::gateway::Gateway;
 use crate::health;
+use crate::passwd::{self, PasswdError};
 use crate::simulator::{self, Direction, Simulation};
 
 pub use self::arguments::{
@@ -71,6 +72,7 @@ fn dispatch(cli: Cli) -> Exit {
         Command::Check(options) => check(&options),
         Command::Config(options) => with_config(&options, |loaded| show(&loaded)),
         Command::Decode(options) => decode(&options),
+        Command::Passwd(options) => passwd(&options.name),
         Command::Health(options) => ask_health(&options),
     }
 }
@@ -181,6 +183,25 @@ fn decode(options: &DecodeOptions) -> Exit {
             Exit::Data
         }
         _ => Exit::Fine,
+    }
+}
+
+fn passwd(name: &str) -> Exit {
+    let made = passwd::check_name(name)
+        .and_then(|()| passwd::ask(name))
+        .and_then(|password| passwd::entry(name, &password));
+    match made {
+        Ok(entry) => {
+            say(&format!("{entry}\n"));
+            Exit::Fine
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            match error {
+                PasswdError::Name(..) => Exit::Usage,
+                _ => Exit::Data,
+            }
+        }
     }
 }
 

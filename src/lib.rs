@@ -32,6 +32,7 @@ pub mod ledger;
 mod links;
 pub mod metrics;
 pub mod model;
+pub mod passwd;
 pub mod publish;
 pub mod simulator;
 pub mod store;

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
-use crate::broker::{BrokerSettings, Limits};
+use crate::broker::{self, AccessRule, AccessSettings, BrokerSettings, Limits, Who};
+use crate::config::broker as config;
 use crate::config::link::Link;
 use crate::config::meter::{self, Medium, Meter, Polarity, TemperatureUnit, Timeout};
 use crate::model::{Channel, SensorType};
@@ -132,7 +133,31 @@ pub(crate) fn broker_settings(broker: &crate::config::broker::Broker) -> BrokerS
             queued_bytes: limits.queued_bytes,
             retained_messages: limits.retained_messages,
         },
+        access: access_settings(broker),
+    }
+}
+
+/// What was checked with the configuration; a hash that is none lets nobody in.
+fn access_settings(broker: &crate::config::broker::Broker) -> AccessSettings {
+    let user = |user: &config::User| {
+        let password_hash = user.password_hash.reveal().parse().ok()?;
+        Some(broker::User { name: user.name.clone(), password_hash })
+    };
+    let rule = |entry: &config::Permission| AccessRule {
+        who: match entry.user.as_deref() {
+            None => Who::Anonymous,
+            Some("*") => Who::AnyUser,
+            Some(name) => Who::User(name.to_owned()),
+        },
+        read: entry.read.clone(),
+        write: entry.write.clone(),
+        deny: entry.deny.clone(),
+    };
+    AccessSettings {
         allow_anonymous: broker.anonymous_allowed(),
+        users: broker.users.iter().filter_map(user).collect(),
+        password_file: broker.password_file.clone(),
+        rules: broker.acl.iter().map(rule).collect(),
     }
 }
 

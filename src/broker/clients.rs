@@ -105,7 +105,9 @@ impl Clients {
     /// Finds or makes the session of a client and ends the connection it had.
     ///
     /// # Errors
-    /// `Reason::QUOTA_EXCEEDED` when there are too many sessions.
+    /// `Reason::QUOTA_EXCEEDED` when there are too many sessions; `Reason::CLIENT_ID_NOT_VALID` when
+    /// another user's client is connected under this id. Another user's session without a client is
+    /// ended, and nothing of it is seen.
     pub(crate) fn enter(
         self: &Arc<Self>,
         client_id: &str,
@@ -114,7 +116,11 @@ impl Clients {
     ) -> Result<Entered, Reason> {
         let mut sessions = self.sessions.lock();
         let present = sessions.get(client_id).cloned();
-        let kept = present.clone().filter(|session| !clean && session.is_persistent());
+        let own = present.as_ref().is_none_or(|session| session.belongs_to(&terms.owner));
+        if !own && present.as_ref().is_some_and(|session| session.is_connected()) {
+            return Err(Reason::CLIENT_ID_NOT_VALID);
+        }
+        let kept = present.clone().filter(|session| own && !clean && session.is_persistent());
         let session_present = kept.is_some();
         let session = match kept {
             Some(session) => session,

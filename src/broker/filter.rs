@@ -80,6 +80,17 @@ impl<'a> Filter<'a> {
     }
 }
 
+/// Checks what is to be a topic filter, without `$share/…`.
+///
+/// # Errors
+/// The first rule that `text` breaks.
+pub fn check_filter(text: &str) -> Result<(), FilterError> {
+    match Filter::parse(text)?.share {
+        None => Ok(()),
+        Some(_) => Err(FilterError::Share(text.chars().take(100).collect())),
+    }
+}
+
 /// Checks a topic name: not empty, no wildcards, no U+0000, at most 65,535 bytes.
 ///
 /// # Errors

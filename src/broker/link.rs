@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::access::Login;
 use super::clients::Clients;
 use super::filter::{self, Filter, FilterError};
 use super::packet::QoS;
@@ -88,12 +89,22 @@ impl Link {
         let parsed = Filter::parse(filter)?;
         let session = self.clients.make_local();
         // Without expiry or will; QoS 0 needs no window.
-        let attached = session.attach(Terms { expiry: 0, will: None, window: 0 });
-        let grant =
-            Grant { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, id: None };
+        let attached =
+            session.attach(Terms { expiry: 0, owner: Login::default(), will: None, window: 0 });
+        let grant = Grant {
+            qos: QoS::AtMostOnce,
+            no_local: false,
+            retain_as_published: false,
+            id: None,
+            screen: None,
+        };
         self.router.subscribe(parsed, &session, grant);
         if parsed.share.is_none() {
-            session.put_feed(attached.generation, Feed::new(filter, QoS::AtMostOnce, None), false);
+            session.put_feed(
+                attached.generation,
+                Feed::new(filter, QoS::AtMostOnce, None, None),
+                false,
+            );
         }
         Ok(Subscription {
             filter: filter.into(),
@@ -171,7 +182,11 @@ pub(crate) fn feed_retained(router: &Router, session: &Session, generation: u64)
             return false;
         };
         let (qos, id) = (feed.qos, feed.subscription_id);
+        let screen = feed.screen.clone();
         let more = router.advance(&mut feed, |publication: &Arc<Publication>| {
+            if screen.as_ref().is_some_and(|screen| !screen.passes(publication.topic())) {
+                return true;
+            }
             // The caller is the one who would be woken.
             session.deliver(Queued {
                 publication: Arc::clone(publication),

@@ -36,7 +36,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use filter::FilterError;
+pub use access::{
+    AccessRule, AccessSettings, HashError, LineFault, PasswordFile, PasswordFileError,
+    PasswordHash, User, Who,
+};
+pub use filter::{FilterError, check_filter};
 pub use link::{Link, Message, Received, Subscription};
 pub use packet::QoS;
 pub use stats::BrokerStats;
@@ -54,8 +58,8 @@ pub struct BrokerSettings {
     pub listen: Vec<SocketAddr>,
     /// Bounds of everything a client can make the broker hold.
     pub limits: Limits,
-    /// Whether clients may connect without logging in.
-    pub allow_anonymous: bool,
+    /// Who may connect and what for.
+    pub access: AccessSettings,
 }
 
 impl Default for BrokerSettings {
@@ -63,7 +67,7 @@ impl Default for BrokerSettings {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))],
             limits: Limits::default(),
-            allow_anonymous: true,
+            access: AccessSettings::default(),
         }
     }
 }
@@ -125,6 +129,9 @@ pub enum BrokerError {
     /// The settings name no address.
     #[error("mqtt broker has no address to listen on: broker.listen is empty")]
     NoAddress,
+    /// The users cannot be had.
+    #[error("mqtt broker cannot know its users: {0}")]
+    Access(String),
     /// A part of the broker ended that never does.
     #[error("mqtt broker stopped by a fault of its own: {0}")]
     Fault(String),
@@ -169,13 +176,14 @@ impl Broker {
             listeners.push(listener);
         }
         let stats = Arc::new(BrokerStats::default());
+        let access = Access::new(settings.access, Arc::clone(&stats))?;
         let router = Arc::new(Router::new(settings.limits.retained_messages, Arc::clone(&stats)));
         let clients =
             Clients::new(Arc::clone(&router), Arc::clone(&stats), settings.limits.clone());
         let shared = Shared {
             clients: Arc::new(clients),
             router,
-            access: Access::new(settings.allow_anonymous),
+            access,
             limits: settings.limits,
             stats,
             refusals: Throttle::default(),

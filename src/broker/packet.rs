@@ -4,6 +4,8 @@
 //! A PUBLISH borrows from the read buffer, because most of them are copied once, into the message
 //! that all subscribers share, or not at all.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// Quality of service of a message or a subscription, in the order of its promise.
@@ -54,6 +56,7 @@ impl Reason {
     pub(crate) const PROTOCOL_ERROR: Self = Self(0x82);
     pub(crate) const UNSUPPORTED_VERSION: Self = Self(0x84);
     pub(crate) const CLIENT_ID_NOT_VALID: Self = Self(0x85);
+    pub(crate) const BAD_USER_NAME_OR_PASSWORD: Self = Self(0x86);
     pub(crate) const NOT_AUTHORIZED: Self = Self(0x87);
     pub(crate) const SERVER_SHUTTING_DOWN: Self = Self(0x8B);
     pub(crate) const BAD_AUTHENTICATION_METHOD: Self = Self(0x8C);
@@ -66,6 +69,7 @@ impl Reason {
     pub(crate) const TOPIC_ALIAS_INVALID: Self = Self(0x94);
     pub(crate) const PACKET_TOO_LARGE: Self = Self(0x95);
     pub(crate) const QUOTA_EXCEEDED: Self = Self(0x97);
+    pub(crate) const CONNECTION_RATE_EXCEEDED: Self = Self(0x9F);
 
     /// Whether the code tells of a failure.
     pub(crate) fn is_error(self) -> bool {
@@ -84,8 +88,7 @@ pub(crate) enum Incoming<'a> {
     Disconnect(Disconnect),
 }
 
-/// CONNECT, checked. User and password are checked for their form and not kept, as nothing asks for
-/// them yet.
+/// CONNECT, checked.
 #[derive(Debug)]
 pub(crate) struct Connect {
     pub(crate) version: Version,
@@ -102,7 +105,29 @@ pub(crate) struct Connect {
     /// The largest packet the client takes, in bytes.
     pub(crate) maximum_packet: Option<u32>,
     pub(crate) authentication_method: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<Password>,
     pub(crate) will: Option<Will>,
+}
+
+/// A password in clear, on its way to being tested. Shown as a mask.
+pub(crate) struct Password(Box<[u8]>);
+
+impl Password {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes, for the one place that tests them.
+    pub(crate) fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(***)")
+    }
 }
 
 /// The message a client leaves for the case that its connection breaks.

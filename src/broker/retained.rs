@@ -11,6 +11,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::access::Screen;
 use super::filter;
 use super::packet::QoS;
 use super::publication::Publication;
@@ -36,13 +37,20 @@ pub(crate) struct Feed {
     pub(crate) filter: Box<str>,
     pub(crate) qos: QoS,
     pub(crate) subscription_id: Option<u32>,
+    /// What the client may see of them; `None`: all.
+    pub(crate) screen: Option<Arc<Screen>>,
     /// The last message looked at.
     after: Option<Arc<Publication>>,
 }
 
 impl Feed {
-    pub(crate) fn new(filter: &str, qos: QoS, subscription_id: Option<u32>) -> Self {
-        Self { filter: filter.into(), qos, subscription_id, after: None }
+    pub(crate) fn new(
+        filter: &str,
+        qos: QoS,
+        subscription_id: Option<u32>,
+        screen: Option<Arc<Screen>>,
+    ) -> Self {
+        Self { filter: filter.into(), qos, subscription_id, screen, after: None }
     }
 }
 
@@ -183,7 +191,7 @@ mod tests {
     }
 
     fn all(store: &RetainedStore, filter: &str, piece: usize) -> Vec<String> {
-        let mut feed = Feed::new(filter, QoS::AtMostOnce, None);
+        let mut feed = Feed::new(filter, QoS::AtMostOnce, None, None);
         let mut found = Vec::new();
         loop {
             let mut room = piece;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
+use super::access::Screen;
 use super::filter::Filter;
 use super::packet::QoS;
 use super::publication::{Draft, Publication};
@@ -20,12 +21,20 @@ use super::stats::{BrokerStats, Throttle};
 use super::tree::{Entry, Leaf, SubscriptionTree};
 
 /// What a subscription was granted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Grant {
     pub(crate) qos: QoS,
     pub(crate) no_local: bool,
     pub(crate) retain_as_published: bool,
     pub(crate) id: Option<u32>,
+    /// What the client may see of it; `None`: all.
+    pub(crate) screen: Option<Arc<Screen>>,
+}
+
+impl Grant {
+    fn lets_through(&self, topic: &[u8]) -> bool {
+        self.screen.as_ref().is_none_or(|screen| screen.passes(topic))
+    }
 }
 
 /// A subscription in the tree.
@@ -175,7 +184,9 @@ fn fan_out(
     }
     let publication = shared.unwrap_or_else(|| draft.share());
     for group in leaves.iter().flat_map(|leaf| &leaf.groups) {
-        if let Some(member) = group.next_member(|member| member.session.is_connected()) {
+        let topic = publication.topic();
+        let may_have = |member: &Subscriber| member.grant.lets_through(topic);
+        if let Some(member) = group.next_member(may_have, |member| member.session.is_connected()) {
             deliver(std::slice::from_ref(&member), &publication, origin, wakes);
         }
     }
@@ -208,6 +219,11 @@ fn deliver(
         let grant = &entry.value.grant;
         if grant.no_local && entry.key == origin {
             continue;
+        }
+        if !grant.lets_through(publication.topic()) {
+            // The client's rights are the same for its other subscriptions.
+            entry.value.session.note_withheld();
+            return;
         }
         let (qos, keep_retain) = granted.unwrap_or_default();
         granted = Some((qos.max(grant.qos), keep_retain || grant.retain_as_published));

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use super::access::Login;
 use super::inflight::Repeat;
 use super::packet::{Ack, AckKind, QoS, Reason, Will};
 use super::queue::{Pushed, Queue, Queued};
@@ -41,6 +42,8 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) expiry: u32,
+    /// Who the client has shown to be.
+    pub(crate) owner: Login,
     pub(crate) will: Option<Will>,
     pub(crate) window: usize,
 }
@@ -133,6 +136,11 @@ impl Session {
         state.expiry > 0 && !state.ended
     }
 
+    /// Whether it is a session of this login.
+    pub(crate) fn belongs_to(&self, login: &Login) -> bool {
+        self.state.lock().owner == *login
+    }
+
     /// Gives the session a new connection and ends the one it had.
     pub(crate) fn attach(&self, terms: Terms) -> Attached {
         let (sender, close) = oneshot::channel();
@@ -141,6 +149,7 @@ impl Session {
         state.generation += 1;
         state.attachment = Some(Attachment { close: Some(sender), window: terms.window });
         state.expiry = terms.expiry;
+        state.owner = terms.owner;
         state.will = terms.will;
         state.will_due = None;
         state.expires = None;
@@ -226,6 +235,11 @@ impl Session {
         let mut state = self.state.lock();
         state.filters.remove(filter);
         state.feeds.retain(|feed| *feed.filter != *filter);
+    }
+
+    /// Counts a message that its client may not read.
+    pub(crate) fn note_withheld(&self) {
+        BrokerStats::count(&self.stats.withheld);
     }
 
     /// Queues a message. `true`: the writer sleeps and is to be woken, at the end of the batch.

@@ -41,6 +41,20 @@ pub struct BrokerStats {
     pub refused_connections: AtomicU64,
     /// CONNECT packets answered with a refusal: version, client id, access, quota.
     pub refused_connects: AtomicU64,
+    /// Logins refused because name or password is wrong.
+    pub refused_logins: AtomicU64,
+    /// Clients refused because they gave no user name where one is needed.
+    pub refused_anonymous: AtomicU64,
+    /// Logins refused untested, after too many wrong ones.
+    pub refused_throttled: AtomicU64,
+    /// Messages dropped because their client may not publish to their topics.
+    pub refused_publishes: AtomicU64,
+    /// Subscriptions refused because their client may read nothing of them.
+    pub refused_subscribes: AtomicU64,
+    /// Wills dropped because their client may not publish to their topics.
+    pub refused_wills: AtomicU64,
+    /// Messages kept from subscribers that may not read them.
+    pub withheld: AtomicU64,
     /// Connections on which no CONNECT came in time.
     pub connect_timeouts: AtomicU64,
     /// Connections ended because a packet broke a rule of MQTT.
@@ -76,6 +90,13 @@ impl BrokerStats {
             ("dropped_retain", "counter", &self.dropped_retain),
             ("refused_connections", "counter", &self.refused_connections),
             ("refused_connects", "counter", &self.refused_connects),
+            ("refused_logins", "counter", &self.refused_logins),
+            ("refused_anonymous", "counter", &self.refused_anonymous),
+            ("refused_throttled", "counter", &self.refused_throttled),
+            ("refused_publishes", "counter", &self.refused_publishes),
+            ("refused_subscribes", "counter", &self.refused_subscribes),
+            ("refused_wills", "counter", &self.refused_wills),
+            ("withheld", "counter", &self.withheld),
             ("connect_timeouts", "counter", &self.connect_timeouts),
             ("refused_packets", "counter", &self.refused_packets),
             ("refused_too_large", "counter", &self.refused_too_large),

@@ -134,11 +134,16 @@ impl<S> Leaf<S> {
 }
 
 impl<S> Group<S> {
-    /// The member whose turn it is, of those that are `ready` as long as there is one.
-    pub(crate) fn next_member(&self, ready: impl Fn(&S) -> bool) -> Option<&Entry<S>> {
+    /// The member whose turn it is, of those that are `fit`, and of these as long as there is one of
+    /// those that are `ready`.
+    pub(crate) fn next_member(
+        &self,
+        fit: impl Fn(&S) -> bool,
+        ready: impl Fn(&S) -> bool,
+    ) -> Option<&Entry<S>> {
         let start = self.turn.fetch_add(1, Ordering::Relaxed) % self.members.len().max(1);
         let (before, after) = self.members.split_at_checked(start)?;
-        let in_turn = || after.iter().chain(before);
+        let in_turn = || after.iter().chain(before).filter(|entry| fit(&entry.value));
         in_turn().find(|entry| ready(&entry.value)).or_else(|| in_turn().next())
     }
 }
@@ -301,8 +306,10 @@ mod tests {
         let leaves = tree.matching("a");
         let group = &leaves[0].groups[0];
         let turns: Vec<u64> =
-            (0..4).filter_map(|_| group.next_member(|up| *up)).map(|e| e.key).collect();
+            (0..4).filter_map(|_| group.next_member(|_| true, |up| *up)).map(|e| e.key).collect();
         assert_eq!(turns, [1, 3, 3, 1]);
+        let unfit = |_: &bool| false;
+        assert!(group.next_member(unfit, |up| *up).is_none(), "none that may not have it");
         assert!(leaves[0].plain.is_empty());
     }
 }

@@ -39,6 +39,8 @@ pub(super) enum Command {
     Config(ConfigOptions),
     /// Decode raw bytes to one JSON object a line
     Decode(DecodeOptions),
+    /// Ask for a password and print the entry of broker.users for it
+    Passwd(PasswdOptions),
     /// Ask the running gateway whether it is well
     Health(HealthOptions),
 }
@@ -144,6 +146,13 @@ pub enum DecodedProtocol {
     /// TMPO blocks
     #[value(hide = true)]
     Tmpo,
+}
+
+/// The options of `meterbridge passwd`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct PasswdOptions {
+    /// The user's name
+    pub(super) name: String,
 }
 
 /// The options of `meterbridge health`.

@@ -67,7 +67,7 @@ pub struct Tls {
 pub struct User {
     /// The name the client gives.
     pub name: String,
-    /// The hash of its password (`$argon2id$…`), as `meterbridge passwd` prints it.
+    /// The hash of its password (`$argon2id$…`; `$7$…` and `$6$…` as well), as `meterbridge passwd` prints it.
     pub password_hash: Secret,
 }
 
@@ -81,7 +81,7 @@ pub struct Permission {
     pub read: Vec<String>,
     /// Filters that may be published to.
     pub write: Vec<String>,
-    /// Filters that may not be read, whatever else grants them.
+    /// Filters that may be neither, whatever else grants them.
     pub deny: Vec<String>,
 }
 

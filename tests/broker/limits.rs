@@ -95,7 +95,7 @@ async fn a_connection_that_says_nothing_is_closed() {
 
 #[tokio::test]
 async fn anonymous_clients_are_refused_where_they_are_not_allowed() {
-    let broker = TestBroker::with(|settings| settings.allow_anonymous = false).await;
+    let broker = TestBroker::with(|settings| settings.access.allow_anonymous = false).await;
     for (level, code) in [(4, 5), (5, 0x87)] {
         let mut raw = Raw::open(broker.address).await;
         raw.send(&connect(level, "x", 2, 0, &[])).await;

@@ -79,6 +79,11 @@ impl Raw {
         Self { stream: TcpStream::connect(address).await.unwrap(), level: 4 }
     }
 
+    /// Over a connection made elsewhere.
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self { stream, level: 4 }
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         within(self.stream.write_all(bytes)).await.unwrap();
     }

@@ -8,6 +8,7 @@ use bytes::{Buf, BytesMut};
 use super::handshake::TOPIC_ALIASES;
 use super::{Desk, End, Terms};
 use crate::broker::Shared;
+use crate::broker::access::Judgement;
 use crate::broker::clients::Presence;
 use crate::broker::filter::Filter;
 use crate::broker::packet::{
@@ -123,6 +124,7 @@ impl<'a> Handler<'a> {
         };
         let (qos, packet_id) = (publish.qos, publish.packet_id);
         if !self.terms.identity.may_publish(topic) {
+            self.note_refused_publish(topic);
             self.accept(qos, packet_id, Reason::NOT_AUTHORIZED);
             return ControlFlow::Continue(());
         }
@@ -148,6 +150,27 @@ impl<'a> Handler<'a> {
         };
         self.accept(qos, packet_id, reason);
         ControlFlow::Continue(())
+    }
+
+    fn note_refused_publish(&self, topic: &str) {
+        BrokerStats::count(&self.shared.stats.refused_publishes);
+        if let Some(before) = self.shared.refusals.pass() {
+            let client = &**self.session.client_id();
+            tracing::warn!(?client, ?topic, before, "message dropped: not allowed to its client");
+        }
+    }
+
+    fn note_refused_subscribe(&self, filter: &str) {
+        BrokerStats::count(&self.shared.stats.refused_subscribes);
+        if let Some(before) = self.shared.refusals.pass() {
+            let client = &**self.session.client_id();
+            tracing::warn!(
+                ?client,
+                ?filter,
+                before,
+                "subscription refused: not allowed to its client"
+            );
+        }
     }
 
     /// Notes an incoming QoS 2 message. MQTT 3.1.1 has no way to announce a limit.
@@ -200,10 +223,10 @@ impl<'a> Handler<'a> {
         let mut feeds = Vec::new();
         for request in &subscribe.requests {
             let granted = self.grant(request, id);
-            if let Ok((qos, true)) = granted {
-                feeds.push(Feed::new(&request.filter, qos, id));
-            }
-            codes.push(granted.map(|(qos, _)| qos));
+            codes.push(granted.map(|feed| {
+                feeds.extend(feed);
+                request.qos
+            }));
         }
         let packet_id = subscribe.packet_id;
         let written = wire::write_suback(
@@ -218,12 +241,17 @@ impl<'a> Handler<'a> {
         sent(written)
     }
 
-    /// Grants one filter, or says why not. The flag: retained messages are to follow.
-    fn grant(&self, request: &SubscribeRequest, id: Option<u32>) -> Result<(QoS, bool), Reason> {
+    /// Grants one filter, or says why not. Answers the retained messages that are to follow.
+    fn grant(&self, request: &SubscribeRequest, id: Option<u32>) -> Result<Option<Feed>, Reason> {
         let filter = Filter::parse(&request.filter).map_err(|_| Reason::TOPIC_FILTER_INVALID)?;
-        if !self.terms.identity.may_subscribe(filter.path) {
-            return Err(Reason::NOT_AUTHORIZED);
-        }
+        let screen = match self.terms.identity.judge(filter.path) {
+            Judgement::Granted => None,
+            Judgement::Screened(screen) => Some(screen),
+            Judgement::Refused => {
+                self.note_refused_subscribe(&request.filter);
+                return Err(Reason::NOT_AUTHORIZED);
+            }
+        };
         if !self.session.note_filter(self.generation, &request.filter) {
             return Err(Reason::QUOTA_EXCEEDED);
         }
@@ -232,6 +260,7 @@ impl<'a> Handler<'a> {
             no_local: request.no_local,
             retain_as_published: request.retain_as_published,
             id,
+            screen: screen.clone(),
         };
         let new = self.shared.router.subscribe(filter, &self.session, grant);
         if self.session.is_ended() {
@@ -243,7 +272,8 @@ impl<'a> Handler<'a> {
             RetainHandling::OnlyNew => new,
             RetainHandling::Never => false,
         };
-        Ok((request.qos, wanted && filter.share.is_none()))
+        let feed = wanted && filter.share.is_none();
+        Ok(feed.then(|| Feed::new(&request.filter, request.qos, id, screen)))
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> ControlFlow<End> {

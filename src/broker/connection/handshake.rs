@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 use super::{BUFFER_START, Terms};
 use crate::broker::Shared;
-use crate::broker::access::Identity;
+use crate::broker::access::{Identity, Login};
 use crate::broker::clients::{Entered, Presence};
-use crate::broker::packet::{ConnAck, Connect, Reason, Version};
+use crate::broker::packet::{ConnAck, Connect, Reason, Version, Will};
 use crate::broker::session;
 use crate::broker::stats::BrokerStats;
 use crate::broker::wire::{self, Framing, WireError};
@@ -31,6 +31,8 @@ enum Refusal {
     Silent(Option<WireError>),
     /// CONNACK with a reason.
     Answered(Version, Reason, Option<WireError>),
+    /// CONNACK with a reason that has been logged.
+    Logged(Version, Reason),
 }
 
 /// Reads CONNECT and answers it, within the limit of time. `None`: refused, counted and logged.
@@ -48,8 +50,8 @@ where
             return None;
         }
         Ok(Err(refusal)) => refusal,
-        Ok(Ok(connect)) => match admit(connect, peer, shared) {
-            Err((version, reason)) => Refusal::Answered(version, reason, None),
+        Ok(Ok(connect)) => match admit(connect, peer, shared).await {
+            Err(refusal) => refusal,
             Ok((presence, close, terms, connack)) => {
                 let version = terms.version;
                 answer(stream, version, Reason::SUCCESS, &connack).await?;
@@ -93,19 +95,34 @@ where
 
 type Admitted = (Presence, oneshot::Receiver<Reason>, Terms, ConnAck);
 
-fn admit(
+async fn admit(connect: Connect, peer: SocketAddr, shared: &Shared) -> Result<Admitted, Refusal> {
+    let version = connect.version;
+    let login = shared.access.admit(peer, &connect).await;
+    let login = login.map_err(|reason| Refusal::Logged(version, reason))?;
+    enter(connect, peer, login, shared).map_err(|reason| Refusal::Answered(version, reason, None))
+}
+
+/// Brings a client that was let in to its session.
+fn enter(
     connect: Connect,
     peer: SocketAddr,
+    login: Login,
     shared: &Shared,
-) -> Result<Admitted, (Version, Reason)> {
+) -> Result<Admitted, Reason> {
     let version = connect.version;
-    let refused = |reason| (version, reason);
-    let identity: Identity = shared.access.admit(peer, &connect).map_err(refused)?;
-    let (keep_alive, server_keep_alive) = agree_keep_alive(&connect, shared).map_err(refused)?;
+    let (keep_alive, server_keep_alive) = agree_keep_alive(&connect, shared)?;
     let assigned = connect.client_id.is_empty().then(make_client_id);
     if assigned.is_some() && version == Version::V3 && !connect.clean {
-        return Err(refused(Reason::CLIENT_ID_NOT_VALID));
+        return Err(Reason::CLIENT_ID_NOT_VALID);
     }
+    let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
+    let identity = shared.access.identify(login, client_id);
+    let session_terms = session::Terms {
+        expiry: connect.session_expiry,
+        owner: identity.login().clone(),
+        will: connect.will.filter(|will| may_leave(will, &identity, peer, shared)),
+        window: usize::from(connect.receive_maximum).min(WINDOW),
+    };
     let terms = Terms {
         version,
         identity,
@@ -114,14 +131,8 @@ fn admit(
         silence_limit: (keep_alive > 0)
             .then(|| Duration::from_secs(keep_alive.into()).mul_f64(1.5)),
     };
-    let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
-    let session_terms = session::Terms {
-        expiry: connect.session_expiry,
-        will: connect.will,
-        window: usize::from(connect.receive_maximum).min(WINDOW),
-    };
     let Entered { presence, session_present, close } =
-        shared.clients.enter(client_id, connect.clean, session_terms).map_err(refused)?;
+        shared.clients.enter(client_id, connect.clean, session_terms)?;
     let connack = ConnAck {
         session_present,
         assigned_client_id: assigned.filter(|_| version == Version::V5),
@@ -131,6 +142,19 @@ fn admit(
         topic_alias_maximum: TOPIC_ALIASES,
     };
     Ok((presence, close, terms, connack))
+}
+
+/// Whether a will may be published. If not it is dropped as a PUBLISH would be, and the client is let
+/// in: what else it may do is worth something without it.
+fn may_leave(will: &Will, identity: &Identity, peer: SocketAddr, shared: &Shared) -> bool {
+    let allowed = identity.may_publish(&will.topic);
+    if !allowed {
+        BrokerStats::count(&shared.stats.refused_wills);
+        if let Some(before) = shared.refusals.pass() {
+            tracing::warn!(%peer, topic = ?will.topic, before, "will dropped: not allowed to its client");
+        }
+    }
+    allowed
 }
 
 /// The keep-alive that holds, and the one to tell an MQTT 5 client of. MQTT 3.1.1 has no way to
@@ -162,6 +186,12 @@ where
         Refusal::Silent(error) => {
             BrokerStats::count(&shared.stats.refused_packets);
             error
+        }
+        Refusal::Logged(version, reason) => {
+            BrokerStats::count(&shared.stats.refused_connects);
+            // The client may be gone; it was refused either way.
+            let _ = answer(stream, version, reason, &ConnAck::default()).await;
+            return;
         }
         Refusal::Answered(version, reason, error) => {
             BrokerStats::count(&shared.stats.refused_connects);

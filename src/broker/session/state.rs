@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use crate::broker::access::Login;
 use crate::broker::inflight::Inflight;
 use crate::broker::packet::{Reason, Will};
 use crate::broker::queue::Queue;
@@ -21,6 +22,8 @@ pub(super) struct State {
     pub(super) feeds: VecDeque<Feed>,
     /// Filters as subscribed to, `$share/…` included.
     pub(super) filters: HashSet<Box<str>>,
+    /// Who it was last used by.
+    pub(super) owner: Login,
     pub(super) generation: u64,
     pub(super) attachment: Option<Attachment>,
     /// The writer found nothing to do and wants to be woken.
@@ -59,6 +62,7 @@ impl State {
             received: HashSet::new(),
             feeds: VecDeque::new(),
             filters: HashSet::new(),
+            owner: Login::default(),
             generation: 0,
             attachment: None,
             waiting: false,

@@ -10,7 +10,7 @@ use super::decode::guarded;
 use super::header::{CONNECT, Header};
 use super::property::{self, Place, Properties};
 use crate::broker::filter;
-use crate::broker::packet::{Connect, QoS, Version, Will};
+use crate::broker::packet::{Connect, Password, QoS, Version, Will};
 
 /// Reads a whole CONNECT packet.
 ///
@@ -47,6 +47,8 @@ pub(crate) fn decode_connect(header: Header, packet: &[u8]) -> Result<Connect, W
             .unwrap_or(u16::MAX),
         maximum_packet: properties.as_ref().and_then(|found| found.max_packet_size),
         authentication_method: properties.and_then(|found| found.authentication_method),
+        user: walk.user.map(str::to_owned),
+        password: walk.password.map(Password::new),
         will,
     })
 }
@@ -70,6 +72,8 @@ struct Walk<'a> {
     flags: u8,
     /// From keep-alive to the end of the will: what the codec gets to see.
     middle: &'a [u8],
+    user: Option<&'a str>,
+    password: Option<&'a [u8]>,
     will_properties: Properties,
 }
 
@@ -94,16 +98,12 @@ impl<'a> Walk<'a> {
             cursor.binary()?;
         }
         let middle = &middle.rest()[..middle.len() - cursor.len()];
-        if flags & USER != 0 {
-            cursor.string()?;
-        }
-        if flags & PASSWORD != 0 {
-            cursor.binary()?;
-        }
+        let user = if flags & USER != 0 { Some(cursor.string()?) } else { None };
+        let password = if flags & PASSWORD != 0 { Some(cursor.binary()?) } else { None };
         if !cursor.is_empty() {
             return Err(WireError::Malformed("CONNECT with bytes behind its end"));
         }
-        Ok(Self { version, flags, middle, will_properties })
+        Ok(Self { version, flags, middle, user, password, will_properties })
     }
 
     /// The same packet at level 4 or 5 and without user and password: the codec takes a password for

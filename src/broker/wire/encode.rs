@@ -246,6 +246,7 @@ fn code_v3(reason: Reason) -> codec::ConnectReturnCode {
         Reason::SUCCESS => Code::Success,
         Reason::UNSUPPORTED_VERSION => Code::RefusedProtocolVersion,
         Reason::CLIENT_ID_NOT_VALID => Code::ClientIdentifierNotValid,
+        Reason::BAD_USER_NAME_OR_PASSWORD => Code::BadUserNamePassword,
         Reason::NOT_AUTHORIZED => Code::NotAuthorized,
         _ => Code::ServiceUnavailable,
     }
@@ -259,11 +260,13 @@ fn code_v5(reason: Reason) -> codec::ConnectReturnCode {
         Reason::PROTOCOL_ERROR => Code::ProtocolError,
         Reason::UNSUPPORTED_VERSION => Code::UnsupportedProtocolVersion,
         Reason::CLIENT_ID_NOT_VALID => Code::ClientIdentifierNotValid,
+        Reason::BAD_USER_NAME_OR_PASSWORD => Code::BadUserNamePassword,
         Reason::NOT_AUTHORIZED => Code::NotAuthorized,
         Reason::BAD_AUTHENTICATION_METHOD => Code::BadAuthenticationMethod,
         Reason::TOPIC_NAME_INVALID => Code::TopicNameInvalid,
         Reason::PACKET_TOO_LARGE => Code::PacketTooLarge,
         Reason::QUOTA_EXCEEDED => Code::QuotaExceeded,
+        Reason::CONNECTION_RATE_EXCEEDED => Code::ConnectionRateExceeded,
         _ => Code::UnspecifiedError,
     }
 }

@@ -3,10 +3,10 @@
 //! A check looks at the typed [`Config`] and at the merged values (to tell what was given from
 //! what is a default). It passes over what could not be read, since that is a mistake already.
 
+mod access;
 mod listeners;
 mod meters;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Config;
@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config, layers: &Layers, removed: &Removed, mistake
     }
     check.data_dir();
     check.broker();
+    check.access();
     check.limits();
     check.web();
     check.homeassistant();
@@ -80,21 +81,6 @@ impl Check<'_> {
 
     fn broker(&mut self) {
         let broker = &self.config.broker;
-        let mut names = BTreeMap::new();
-        for (at, user) in broker.users.iter().enumerate() {
-            let key = format!("broker.users.{at}");
-            if user.name.is_empty() {
-                self.report(&format!("{key}.name"), "is missing: write the name the client gives");
-            } else if let Some(first) = names.insert(&user.name, at) {
-                let first = self.elsewhere(&format!("broker.users.{first}.name"));
-                let message = format!("\"{}\" is there twice (also {first})", user.name);
-                self.report(&format!("{key}.name"), message);
-            }
-            if user.password_hash.reveal().is_empty() {
-                let message = "is missing: `meterbridge passwd NAME` prints it";
-                self.report(&format!("{key}.password_hash"), message);
-            }
-        }
         if let Some(external) = &broker.external {
             if external.url.is_none() {
                 self.report("broker.external.url", "is missing: write mqtt://host:1883");
