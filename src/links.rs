@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
-use crate::broker::{BrokerSettings, Limits};
+use crate::broker::{Broker, BrokerSettings, Limits, TlsSettings};
+use crate::config::{Config, WebSocketMqtt};
 use crate::config::link::Link;
 use crate::config::meter::{self, Medium, Meter, Polarity, TemperatureUnit, Timeout};
 use crate::model::{Channel, SensorType};
 use crate::transport::{Dial, ListenOptions};
+use crate::web::MqttAccess;
 
 /// What the meter entries come to.
 #[derive(Debug)]
@@ -117,10 +119,12 @@ fn channel_settings(channel: &meter::Channel, btmon: bool) -> ChannelSettings {
 }
 
 /// What the broker is told of the section `broker:`.
-pub(crate) fn broker_settings(broker: &crate::config::broker::Broker) -> BrokerSettings {
+pub(crate) fn broker_settings(config: &Config) -> BrokerSettings {
+    let broker = &config.broker;
     let limits = &broker.limits;
     BrokerSettings {
         listen: broker.listen.0.clone(),
+        tls: broker.tls.as_ref().map(|tls| TlsSettings::new(tls.listen.0.clone(), tls.files())),
         limits: Limits {
             connections: limits.connections,
             connections_per_address: limits.connections_per_address,
@@ -132,7 +136,16 @@ pub(crate) fn broker_settings(broker: &crate::config::broker::Broker) -> BrokerS
             queued_bytes: limits.queued_bytes,
             retained_messages: limits.retained_messages,
         },
-        allow_anonymous: broker.anonymous_allowed(),
+        allow_anonymous: config.anonymous_allowed(),
+    }
+}
+
+/// What the web port does about MQTT over WebSocket.
+pub(crate) fn mqtt_access(config: &Config, broker: &Broker) -> MqttAccess {
+    match config.mqtt_over_websocket() {
+        WebSocketMqtt::Open => MqttAccess::Open(broker.door()),
+        WebSocketMqtt::Off => MqttAccess::Off,
+        WebSocketMqtt::Unguarded => MqttAccess::Unguarded,
     }
 }
 

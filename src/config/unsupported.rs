@@ -11,7 +11,6 @@ use figment::value::Value;
 const NOT_YET: &[(&str, &[&str])] = &[
     ("broker.mode", &["external"]),
     ("broker.external", &[]),
-    ("broker.tls", &[]),
     ("broker.users", &[]),
     ("broker.password_file", &[]),
     ("broker.acl", &[]),
