@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
 use crate::broker::{Broker, BrokerSettings, Limits, TlsSettings};
-use crate::config::{Config, WebSocketMqtt};
 use crate::config::link::Link;
 use crate::config::meter::{self, Medium, Meter, Polarity, TemperatureUnit, Timeout};
+use crate::config::{Config, WebSocketMqtt};
 use crate::model::{Channel, SensorType};
 use crate::transport::{Dial, ListenOptions};
 use crate::web::MqttAccess;

@@ -46,12 +46,7 @@ impl Connections {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let limits = &shared.limits;
         let places = transport::Places::new(limits.connections, limits.connections_per_address);
-        Self {
-            shared,
-            places,
-            refusal: Throttle::default(),
-            accept_failure: Throttle::default(),
-        }
+        Self { shared, places, refusal: Throttle::default(), accept_failure: Throttle::default() }
     }
 
     /// A place for a connection from `peer`, if there is one left.

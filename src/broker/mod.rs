@@ -317,9 +317,7 @@ impl TlsPorts {
     }
 }
 
-async fn open(
-    wanted: Vec<SocketAddr>,
-) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), BrokerError> {
+async fn open(wanted: Vec<SocketAddr>) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), BrokerError> {
     let mut listeners = Vec::new();
     let mut addresses = Vec::new();
     for address in wanted {

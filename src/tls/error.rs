@@ -56,7 +56,9 @@ pub enum Problem {
     )]
     Encrypted,
     /// The key is of a kind that cannot be used.
-    #[error("is not a key that can be used: {0}; write an RSA (2048 bits or more), P-256, P-384 or Ed25519 key")]
+    #[error(
+        "is not a key that can be used: {0}; write an RSA (2048 bits or more), P-256, P-384 or Ed25519 key"
+    )]
     KeyUnusable(String),
     /// The certificate cannot be used.
     #[error("is not a certificate that can be used: {0}")]

@@ -8,8 +8,8 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 
-use super::error::{Part, Problem, TlsError};
 use super::TlsFiles;
+use super::error::{Part, Problem, TlsError};
 
 /// A file's bytes, or why there are none.
 pub(super) type Content = Result<Vec<u8>, Problem>;
@@ -93,8 +93,10 @@ fn explain(path: &Path, error: &std::io::Error) -> String {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => {
             // The owner of a process's own directory in /proc is the user it runs as.
-            let asks = std::fs::metadata("/proc/self")
-                .map_or_else(|_| String::new(), |me| format!(" and this program runs as user {}", me.uid()));
+            let asks = std::fs::metadata("/proc/self").map_or_else(
+                |_| String::new(),
+                |me| format!(" and this program runs as user {}", me.uid()),
+            );
             std::fs::metadata(path).map_or_else(
                 |_| format!("permission denied on the way to it{asks}"),
                 |it| {

@@ -48,9 +48,8 @@ impl Validity {
             let day = day(self.from);
             return Some(format!("is not valid before {day}: is this machine's clock right?"));
         }
-        (left < SOON).then(|| {
-            format!("expires on {}, in {} days: renew it", day(self.until), days(left))
-        })
+        (left < SOON)
+            .then(|| format!("expires on {}, in {} days: renew it", day(self.until), days(left)))
     }
 }
 

@@ -11,6 +11,8 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tungstenite::Error as WebSocketError;
+use tungstenite::error::ProtocolError;
 
 use crate::broker::Complaints;
 
@@ -58,10 +60,10 @@ impl AsyncRead for Frames {
                     let reason = "a text frame: MQTT comes in binary frames";
                     return Poll::Ready(Err(self.refuse(close_code::UNSUPPORTED, reason)));
                 }
-                Some(Err(error)) => {
-                    let reason = format!("websocket: {error}");
-                    return Poll::Ready(Err(self.refuse(close_code::PROTOCOL, &reason)));
-                }
+                Some(Err(error)) => match fault(error) {
+                    Some((code, reason)) => return Poll::Ready(Err(self.refuse(code, &reason))),
+                    None => self.ended = true,
+                },
             }
         }
         let count = self.rest.len().min(buffer.remaining());
@@ -91,6 +93,22 @@ impl AsyncWrite for Frames {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_close(context).map_err(io::Error::other)
     }
+}
+
+/// What the client did wrong, with the code to close with; `None` when it only went away.
+fn fault(error: axum::Error) -> Option<(u16, String)> {
+    let error = error.into_inner();
+    let code = match error.downcast_ref::<WebSocketError>() {
+        Some(
+            WebSocketError::ConnectionClosed
+            | WebSocketError::AlreadyClosed
+            | WebSocketError::Io(_)
+            | WebSocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+        ) => return None,
+        Some(WebSocketError::Capacity(_)) => close_code::SIZE,
+        _ => close_code::PROTOCOL,
+    };
+    Some((code, format!("websocket: {error}")))
 }
 
 const LONGEST_REASON: usize = 123;
