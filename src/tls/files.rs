@@ -143,3 +143,54 @@ fn looks_like_der(bytes: &[u8]) -> bool {
 
 /// A chain of ten large certificates is 20 kB.
 const LARGEST: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(certificate: &str, key: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let [certificate, key] = [("c", certificate), ("k", key)].map(|(name, text)| {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            dir.path().join(name)
+        });
+        let files = TlsFiles { certificate, key, client_ca: Some(dir.path().to_owned()) };
+        let without = TlsFiles { client_ca: None, ..files.clone() };
+        let words = super::super::load(&without).err().map_or_else(String::new, |e| e.to_string());
+        if words.is_empty() {
+            return super::super::load(&files).unwrap_err().to_string();
+        }
+        words
+    }
+
+    #[test]
+    fn each_mistake_is_named_and_no_key_is_shown() {
+        let made = rcgen::generate_simple_self_signed(["x".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let secret = key.lines().nth(1).unwrap();
+        let locked = key.replace("PRIVATE", "ENCRYPTED PRIVATE");
+        let legacy =
+            format!("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\n{secret}\n");
+        let cases: &[(&str, &str, &[&str])] = &[
+            (&key, &certificate, &["certificate: ", "swapped", "; key: "]),
+            ("", "", &["holds no certificate", "holds no private key"]),
+            ("hello", &key, &["-----BEGIN CERTIFICATE-----"]),
+            ("\x30\u{ff}", &key, &["it looks like DER"]),
+            (&certificate, &other, &["key: ", "does not belong"]),
+            (&certificate, &locked, &["passphrase"]),
+            (&certificate, &legacy, &["passphrase"]),
+            (&certificate, &key[..100], &["damaged"]),
+            (&certificate, &key.replacen(secret, "AAAA", 1), &["not a key that can be used"]),
+            (&certificate[..80], &key, &["damaged"]),
+            (&certificate, &key, &["client_ca: ", "it is not a file"]),
+        ];
+        for (certificate, key, words) in cases {
+            let told = told(certificate, key);
+            for word in *words {
+                assert!(told.contains(word), "{word}: {told}");
+            }
+            assert!(!told.contains(&secret[..8]), "{told}");
+        }
+    }
+}

@@ -88,3 +88,60 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 /// Let's Encrypt renews 30 days before the end: at 14 something does not work.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn certificate(from: i32, until: i32) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec!["x".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(from, 2, 3);
+        params.not_after = date_time_ymd(until, 4, 5);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn both_forms_of_a_date_are_read() {
+        // From 2050 on the form is another one, and 50 to 99 are of the century before.
+        for (from, until) in [(2020, 2031), (2049, 2050), (1975, 4096)] {
+            let validity = Validity::of(&certificate(from, until)).unwrap();
+            assert_eq!(validity.from, at(&format!("{from}-02-03T00:00:00Z")));
+            assert_eq!(validity.until, at(&format!("{until}-04-05T00:00:00Z")));
+        }
+    }
+
+    #[test]
+    fn a_certificate_cut_anywhere_or_changed_anywhere_is_no_trouble() {
+        let whole = certificate(2020, 2031);
+        for end in 0..whole.len().min(200) {
+            assert_eq!(Validity::of(&whole[..end]), None);
+        }
+        for place in 0..whole.len() {
+            for value in [0, 0x7F, 0x80, 0x84, 0xFF] {
+                let mut changed = whole.clone();
+                changed[place] = value;
+                let _ = Validity::of(&changed);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_person_should_know() {
+        let validity = Validity::of(&certificate(2020, 2031)).unwrap();
+        assert_eq!(validity.concern(at("2025-01-01T00:00:00Z")), None);
+        for (now, words) in [
+            ("2020-02-02T00:00:00Z", "is not valid before 2020-02-03"),
+            ("2031-03-30T00:00:00Z", "expires on 2031-04-05, in 6 days"),
+            ("2031-05-05T00:00:00Z", "expired on 2031-04-05, 30 days ago"),
+        ] {
+            let told = validity.concern(at(now)).unwrap();
+            assert!(told.starts_with(words), "{told}");
+        }
+    }
+}

@@ -18,3 +18,19 @@ const IDLE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(15);
 /// Unanswered probes until the peer is taken for dead: two minutes after its last word.
 const PROBES: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_looks_after_the_connection() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        prepare(&stream);
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), IDLE);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), PROBES);
+    }
+}

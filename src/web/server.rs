@@ -1,13 +1,12 @@
 //! Accepts HTTP connections, within limits: one that says nothing, or nothing to the end, holds
 //! its place for a short time and delays nobody.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::ConnectInfo;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -84,7 +83,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, routes: Router, header_timeo
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         let mut routes = routes.clone();
-        async move { Ok::<_, Infallible>(routes.call(Request::from(request)).await?) }
+        async move { routes.call(request).await }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
