@@ -81,15 +81,21 @@ fn dispatch(cli: Cli) -> Exit {
 fn with_config(options: &ConfigOptions, then: impl FnOnce(Loaded) -> Exit) -> Exit {
     match load(options) {
         Ok(loaded) => then(loaded),
-        Err(errors) => {
-            complain(&errors.to_string());
-            Exit::Configuration
-        }
+        Err(errors) => refuse(&errors),
     }
 }
 
+fn refuse(errors: &ConfigErrors) -> Exit {
+    complain(&errors.to_string());
+    Exit::Configuration
+}
+
 fn load(options: &ConfigOptions) -> Result<Loaded, ConfigErrors> {
-    config::load(&Source::of_process(options.config.clone(), options.set.clone()))
+    config::load(&source(options))
+}
+
+fn source(options: &ConfigOptions) -> Source {
+    Source::of_process(options.config.clone(), options.set.clone())
 }
 
 /// Here the mistakes are the result, so they go to stdout.
@@ -102,6 +108,9 @@ fn check(options: &ConfigOptions) -> Exit {
         }
     };
     let file = loaded.file().map_or("built-in defaults".into(), |file| file.display().to_string());
+    for warning in loaded.warnings() {
+        say(&format!("{warning}\n"));
+    }
     let count = loaded.config.meters.len();
     say(&format!("{file}: fine ({count} meter{})\n", if count == 1 { "" } else { "s" }));
     Exit::Fine
@@ -219,7 +228,14 @@ fn ask_health(options: &HealthOptions) -> Exit {
     };
     match &options.url {
         Some(url) => ask(Ok(url.clone())),
-        None => with_config(&options.config, |loaded| ask(health::url(&loaded.config))),
+        // Certificates are the running gateway's business: it may be well with those it has.
+        None => {
+            let source = Source { without_files: true, ..source(&options.config) };
+            match config::load(&source) {
+                Ok(loaded) => ask(health::url(&loaded.config)),
+                Err(errors) => refuse(&errors),
+            }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::publish::Publisher;
 use crate::store::{DirectoryLock, Store, StoreError};
 use crate::task::{self, Group};
 use crate::transport::{self, MeterListener, TransportError};
-use crate::web::{self, Web};
+use crate::web::{self, MqttAccess, Web};
 
 /// A gateway whose ports are open and whose state is loaded, and which does not run yet.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub struct Gateway {
     meters: Vec<MeterSettings>,
     store: Store,
     lock: DirectoryLock,
+    mqtt_access: MqttAccess,
     data_dir: std::path::PathBuf,
     metrics: Metrics,
     addresses: Addresses,
@@ -46,6 +47,8 @@ pub struct Gateway {
 pub struct Addresses {
     /// The MQTT broker.
     pub broker: Vec<SocketAddr>,
+    /// The MQTT broker with TLS.
+    pub broker_tls: Vec<SocketAddr>,
     /// The web server.
     pub web: Vec<SocketAddr>,
     /// The ports that meters dial, in the order of the configuration.
@@ -97,7 +100,7 @@ impl Gateway {
     pub async fn build(config: &Config) -> Result<Gateway, GatewayError> {
         let lock = DirectoryLock::take(&config.data_dir)?;
         let store = Store::open(&config.data_dir)?;
-        let broker = Broker::bind(links::broker_settings(&config.broker)).await?;
+        let broker = Broker::bind(links::broker_settings(config)).await?;
         let web = bind_web(config).await?;
         let plan = links::plan(&config.meters);
         let mut open = Vec::new();
@@ -106,10 +109,12 @@ impl Gateway {
         }
         let addresses = Addresses {
             broker: broker.addresses().to_vec(),
+            broker_tls: broker.tls_addresses().to_vec(),
             web: web.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             meters: open.iter().filter_map(|(_, link)| link.address()).collect(),
         };
         Ok(Gateway {
+            mqtt_access: links::mqtt_access(config, &broker),
             broker,
             web,
             links: open,
@@ -144,7 +149,7 @@ impl Gateway {
         let mut servers = Group::default();
         let publisher = Publisher::new(self.broker.link(), metrics.clone());
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
-        let web = Web::new(metrics.clone(), stats);
+        let web = Web::new(metrics.clone(), stats).with_mqtt(self.mqtt_access);
         for listener in self.web {
             servers.spawn("web", web::serve(listener, web.clone(), stop_servers.clone()));
         }
@@ -189,11 +194,20 @@ impl Gateway {
         for address in &self.addresses.broker {
             tracing::info!(%address, "mqtt broker listens");
         }
+        for address in &self.addresses.broker_tls {
+            tracing::info!(%address, "mqtt broker listens with tls");
+        }
         for address in &self.addresses.web {
             tracing::info!(url = format!("http://{address}/"), "web server listens");
         }
         for address in &self.addresses.meters {
             tracing::info!(%address, "meters may dial in");
+        }
+        if matches!(self.mqtt_access, MqttAccess::Unguarded) {
+            tracing::warn!(
+                "no mqtt over websocket: other machines can reach the web port, and nobody needs a \
+                 login; write broker.users, broker.allow_anonymous: true, or broker.websocket: false"
+            );
         }
         if self.links.is_empty() {
             tracing::warn!("no meters are configured: only the broker runs");

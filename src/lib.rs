@@ -37,6 +37,7 @@ pub mod publish;
 pub mod simulator;
 pub mod store;
 pub mod task;
+pub mod tls;
 pub mod topic;
 pub mod transport;
 pub mod web;

@@ -6,12 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
-use crate::broker::{self, AccessRule, AccessSettings, BrokerSettings, Limits, Who};
-use crate::config::broker as config;
+use crate::broker::{
+    self, AccessRule, AccessSettings, Broker, BrokerSettings, Limits, TlsSettings, Who,
+};
+use crate::config::broker as broker_section;
 use crate::config::link::Link;
 use crate::config::meter::{self, Medium, Meter, Polarity, TemperatureUnit, Timeout};
+use crate::config::{Config, WebSocketMqtt};
 use crate::model::{Channel, SensorType};
 use crate::transport::{Dial, ListenOptions};
+use crate::web::MqttAccess;
 
 /// What the meter entries come to.
 #[derive(Debug)]
@@ -118,10 +122,12 @@ fn channel_settings(channel: &meter::Channel, btmon: bool) -> ChannelSettings {
 }
 
 /// What the broker is told of the section `broker:`.
-pub(crate) fn broker_settings(broker: &crate::config::broker::Broker) -> BrokerSettings {
+pub(crate) fn broker_settings(config: &Config) -> BrokerSettings {
+    let broker = &config.broker;
     let limits = &broker.limits;
     BrokerSettings {
         listen: broker.listen.0.clone(),
+        tls: broker.tls.as_ref().map(|tls| TlsSettings::new(tls.listen.0.clone(), tls.files())),
         limits: Limits {
             connections: limits.connections,
             connections_per_address: limits.connections_per_address,
@@ -133,17 +139,18 @@ pub(crate) fn broker_settings(broker: &crate::config::broker::Broker) -> BrokerS
             queued_bytes: limits.queued_bytes,
             retained_messages: limits.retained_messages,
         },
-        access: access_settings(broker),
+        access: access_settings(config),
     }
 }
 
 /// What was checked with the configuration; a hash that is none lets nobody in.
-fn access_settings(broker: &crate::config::broker::Broker) -> AccessSettings {
-    let user = |user: &config::User| {
+fn access_settings(config: &Config) -> AccessSettings {
+    let section = &config.broker;
+    let user = |user: &broker_section::User| {
         let password_hash = user.password_hash.reveal().parse().ok()?;
         Some(broker::User { name: user.name.clone(), password_hash })
     };
-    let rule = |entry: &config::Permission| AccessRule {
+    let rule = |entry: &broker_section::Permission| AccessRule {
         who: match entry.user.as_deref() {
             None => Who::Anonymous,
             Some("*") => Who::AnyUser,
@@ -154,10 +161,19 @@ fn access_settings(broker: &crate::config::broker::Broker) -> AccessSettings {
         deny: entry.deny.clone(),
     };
     AccessSettings {
-        allow_anonymous: broker.anonymous_allowed(),
-        users: broker.users.iter().filter_map(user).collect(),
-        password_file: broker.password_file.clone(),
-        rules: broker.acl.iter().map(rule).collect(),
+        allow_anonymous: config.anonymous_allowed(),
+        users: section.users.iter().filter_map(user).collect(),
+        password_file: section.password_file.clone(),
+        rules: section.acl.iter().map(rule).collect(),
+    }
+}
+
+/// What the web port does about MQTT over WebSocket.
+pub(crate) fn mqtt_access(config: &Config, broker: &Broker) -> MqttAccess {
+    match config.mqtt_over_websocket() {
+        WebSocketMqtt::Open => MqttAccess::Open(broker.door()),
+        WebSocketMqtt::Off => MqttAccess::Off,
+        WebSocketMqtt::Unguarded => MqttAccess::Unguarded,
     }
 }
 

@@ -1,4 +1,8 @@
-//! The web port. So far: whether the gateway is well, and its numbers.
+//! The web port. So far: whether the gateway is well, its numbers, and MQTT over WebSocket.
+
+mod frames;
+mod mqtt;
+mod server;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,7 +12,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{any, get};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,17 +20,34 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::BrokerStats;
 use crate::metrics::{self, Metrics};
 
+pub use self::mqtt::MqttAccess;
+pub use self::server::WebLimits;
+
 /// What the pages are made from.
 #[derive(Debug, Clone)]
 pub struct Web {
     metrics: Metrics,
     broker: Arc<BrokerStats>,
+    mqtt: MqttAccess,
+    limits: WebLimits,
 }
 
 impl Web {
-    /// Pages about these numbers.
+    /// Pages about these numbers; no MQTT yet.
     pub fn new(metrics: Metrics, broker: Arc<BrokerStats>) -> Web {
-        Web { metrics, broker }
+        Web { metrics, broker, mqtt: MqttAccess::Off, limits: WebLimits::default() }
+    }
+
+    /// The same, with or without MQTT over WebSocket.
+    #[must_use]
+    pub fn with_mqtt(self, mqtt: MqttAccess) -> Web {
+        Web { mqtt, ..self }
+    }
+
+    /// The same, within other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: WebLimits) -> Web {
+        Web { limits, ..self }
     }
 }
 
@@ -42,13 +63,9 @@ pub async fn serve(
     let routes = Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(numbers))
-        .with_state(web);
-    let server = axum::serve(listener, routes).into_future();
-    // Open connections are cut off: their answers are small and long sent.
-    tokio::select! {
-        ended = server => ended,
-        () = stop.cancelled() => Ok(()),
-    }
+        .route("/mqtt", any(mqtt::upgrade));
+    let limits = web.limits.clone();
+    server::run(listener, routes.with_state(web), limits, stop).await
 }
 
 /// 200 while the gateway runs: its parts are supervised, and the process ends when one that all

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use meterbridge::config::link::Link;
 use meterbridge::config::meter::Timeout;
-use meterbridge::config::{self, Config, NOT_SUPPORTED_YET, Origin, Source};
+use meterbridge::config::{self, Config, NOT_SUPPORTED_YET, Origin, Source, WebSocketMqtt};
 use meterbridge::model::Role;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -33,6 +33,12 @@ impl Given {
 
     fn set(mut self, flag: &str) -> Self {
         self.source.set.push(flag.to_owned());
+        self
+    }
+
+    /// The files that values name are not there and need not be.
+    fn without_files(mut self) -> Self {
+        self.source.without_files = true;
         self
     }
 
@@ -88,7 +94,7 @@ fn the_examples_of_the_shipped_file_are_right() {
         "#|" => "",
         line => line.strip_prefix("#| ").unwrap_or(line),
     });
-    let given = given(&lines.collect::<Vec<_>>().join("\n"));
+    let given = given(&lines.collect::<Vec<_>>().join("\n")).without_files();
     let mistakes = given.mistakes();
     assert!(mistakes.len() > 5, "{mistakes:#?}");
     // There is no such file where the tests run.
@@ -151,11 +157,9 @@ sinks: [{kind: sqlite, file: x.db}]
 "##;
     let path = passwd.path("passwd").display().to_string();
     let text = text.replace("HASH", HASH).replace("/config/passwd", &path);
-    let mistakes = given(&text).mistakes();
-    assert_eq!(mistakes.len(), 4, "{mistakes:#?}");
-    for (mistake, key) in
-        mistakes.iter().zip(["broker.tls", "broker.external", "meters[0].poll", "sinks"])
-    {
+    let mistakes = given(&text).without_files().mistakes();
+    assert_eq!(mistakes.len(), 3, "{mistakes:#?}");
+    for (mistake, key) in mistakes.iter().zip(["broker.external", "meters[0].poll", "sinks"]) {
         assert!(mistake.contains(&format!(": {key}: ")), "{mistake}");
         assert!(mistake.ends_with(NOT_SUPPORTED_YET), "{mistake}");
     }
@@ -163,6 +167,48 @@ sinks: [{kind: sqlite, file: x.db}]
 
 /// Of "password".
 const HASH: &str = "$argon2id$v=19$m=1024,t=1,p=1$MdowDE1AQ654nywP1gpqFA$8N9dhGzK7Ju15LvnGzQz9swWB9jYnOqGO0eZkm5fLeY";
+/// The web port is opened for its pages; that must not open the broker.
+#[test]
+fn mqtt_by_the_web_port_needs_a_word_on_who_may() {
+    use WebSocketMqtt::{Off, Open, Unguarded};
+    let open = "web: {listen: 0.0.0.0:8080}\n";
+    for (text, offer, anonymous) in [
+        ("", Open, true),
+        ("broker: {websocket: false}\n", Off, true),
+        ("web: {enabled: false}\n", Off, true),
+        (open, Unguarded, true),
+        (&format!("{open}broker: {{websocket: false}}\n"), Off, true),
+        (&format!("{open}broker: {{allow_anonymous: true}}\n"), Open, true),
+        (&format!("{open}broker: {{allow_anonymous: false}}\n"), Open, false),
+    ] {
+        let config = given(text).config();
+        let got = (config.mqtt_over_websocket(), config.anonymous_allowed());
+        assert_eq!(got, (offer, anonymous), "{text}");
+    }
+    let mut users = given(open).config();
+    users.broker.users.push(config::broker::User::default());
+    assert_eq!((users.mqtt_over_websocket(), users.anonymous_allowed()), (Open, false));
+}
+
+#[test]
+fn the_files_of_tls_are_looked_at() {
+    let given = given("broker:\n  tls: {listen: 127.0.0.1:8883, key: ./}\n");
+    assert_eq!(
+        given.mistakes(),
+        [
+            "config.yaml:2:3: broker.tls.certificate: is missing: write the PEM file that holds the server's certificate"
+        ]
+    );
+    let given = given.set("broker.tls.certificate=none.pem");
+    assert_eq!(
+        given.mistakes(),
+        [
+            "config.yaml:2:33: broker.tls.key: ./: cannot be read: it is not a file",
+            "--set broker.tls.certificate: broker.tls.certificate: none.pem: cannot be read: there is no such file"
+        ]
+    );
+    assert_eq!(given.without_files().mistakes(), [""; 0]);
+}
 
 /// Bad files, and what each line of the answer has to say: the place, and words.
 #[test]

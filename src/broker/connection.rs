@@ -92,10 +92,11 @@ impl Desk {
 }
 
 /// Serves one connection until it ends. `stream` is any byte stream, so that TLS and WebSocket can
-/// stand in the same place as TCP.
+/// stand in the same place as TCP. `deadline`: when its CONNECT has to be there.
 pub(crate) async fn serve<S>(
     mut stream: S,
     peer: SocketAddr,
+    deadline: tokio::time::Instant,
     shared: Arc<Shared>,
     stop: CancellationToken,
 ) where
@@ -103,7 +104,7 @@ pub(crate) async fn serve<S>(
 {
     let welcome = tokio::select! {
         () = stop.cancelled() => return,
-        welcome = handshake::welcome(&mut stream, peer, &shared) => welcome,
+        welcome = handshake::welcome(&mut stream, peer, deadline, &shared) => welcome,
     };
     let Some(Welcome { presence, mut close, buffer, terms }) = welcome else {
         return;

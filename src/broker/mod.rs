@@ -1,6 +1,7 @@
 //! The embedded MQTT broker: MQTT 3.1.1 and MQTT 5 on one port, chosen by each client's CONNECT.
 //!
-//! Data path: `listener` accepts and limits; `connection` is one client's task, which reads packets
+//! Data path: `listener` accepts and limits, and does the TLS handshake where there is one; through
+//! the [`Door`] come streams that another server accepted (WebSocket). `connection` is one client's task, which reads packets
 //! through `wire`, hands messages to the `router`, and writes what its `session` has queued. The
 //! router finds subscribers in the `tree`, keeps `retained` messages, and puts one shared message
 //! into each session's bounded `queue`. `clients` knows all sessions and ends them in time. The
@@ -13,6 +14,7 @@
 mod access;
 mod clients;
 mod connection;
+mod door;
 mod filter;
 mod inflight;
 mod link;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +43,7 @@ pub use access::{
     AccessRule, AccessSettings, HashError, LineFault, PasswordFile, PasswordFileError,
     PasswordHash, User, Who,
 };
+pub use door::{ByteStream, Complaints, Door, Seat};
 pub use filter::{FilterError, check_filter};
 pub use link::{Link, Message, Received, Subscription};
 pub use packet::QoS;
@@ -47,15 +51,19 @@ pub use stats::BrokerStats;
 
 use access::Access;
 use clients::Clients;
-use listener::Listener;
+use listener::{Connections, Listener};
 use router::Router;
 use stats::Throttle;
+
+use crate::tls::{Credentials, TlsErrors, TlsFiles};
 
 /// What the broker needs to know. The defaults serve one machine: loopback only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerSettings {
     /// Addresses to listen on; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// A further listener, with TLS.
+    pub tls: Option<TlsSettings>,
     /// Bounds of everything a client can make the broker hold.
     pub limits: Limits,
     /// Who may connect and what for.
@@ -66,9 +74,29 @@ impl Default for BrokerSettings {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))],
+            tls: None,
             limits: Limits::default(),
             access: AccessSettings::default(),
         }
+    }
+}
+
+/// The listener with TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Addresses to listen on; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Certificate, key, and the authority of client certificates.
+    pub files: TlsFiles,
+    /// How often the files are looked at, to take in renewed ones.
+    pub look_every: Duration,
+}
+
+impl TlsSettings {
+    /// A listener that looks at its files often enough for any renewal.
+    #[must_use]
+    pub fn new(listen: Vec<SocketAddr>, files: TlsFiles) -> Self {
+        Self { listen, files, look_every: Duration::from_secs(10) }
     }
 }
 
@@ -126,6 +154,9 @@ pub enum BrokerError {
         #[source]
         source: io::Error,
     },
+    /// The files of the listener with TLS cannot be used.
+    #[error("mqtt broker cannot serve tls: broker.tls.{0}")]
+    Tls(TlsErrors),
     /// The settings name no address.
     #[error("mqtt broker has no address to listen on: broker.listen is empty")]
     NoAddress,
@@ -155,6 +186,20 @@ pub struct Broker {
     shared: Arc<Shared>,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
+    tls: Option<TlsPorts>,
+    connections: Arc<Connections>,
+    /// Streams that come in through a [`Door`].
+    arrivals: mpsc::Receiver<door::Arrival>,
+    door: Door,
+}
+
+/// The open ports of the listener with TLS.
+#[derive(Debug)]
+struct TlsPorts {
+    credentials: Arc<Credentials>,
+    look_every: Duration,
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
 }
 
 impl Broker {
@@ -162,19 +207,16 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::Listen`] for the first address that is not to be had; the others are given
-    /// back.
+    /// back. [`BrokerError::Tls`] for files of the TLS listener that cannot be used.
     pub async fn bind(settings: BrokerSettings) -> Result<Self, BrokerError> {
-        if settings.listen.is_empty() {
+        if settings.listen.is_empty() && settings.tls.is_none() {
             return Err(BrokerError::NoAddress);
         }
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
-        for address in settings.listen {
-            let failed = |source| BrokerError::Listen { address, hint: hint(&source), source };
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
-            addresses.push(listener.local_addr().map_err(failed)?);
-            listeners.push(listener);
-        }
+        let (listeners, addresses) = open(settings.listen).await?;
+        let tls = match settings.tls {
+            None => None,
+            Some(tls) => Some(TlsPorts::open(tls).await?),
+        };
         let stats = Arc::new(BrokerStats::default());
         let access = Access::new(settings.access, Arc::clone(&stats))?;
         let router = Arc::new(Router::new(settings.limits.retained_messages, Arc::clone(&stats)));
@@ -188,13 +230,28 @@ impl Broker {
             stats,
             refusals: Throttle::default(),
         };
-        Ok(Self { shared: Arc::new(shared), listeners, addresses })
+        let shared = Arc::new(shared);
+        let connections = Arc::new(Connections::new(Arc::clone(&shared)));
+        let (door, arrivals) = Door::new(Arc::clone(&connections));
+        Ok(Self { shared, listeners, addresses, tls, connections, arrivals, door })
     }
 
     /// The addresses that are listened on, with real port numbers.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The addresses that are listened on with TLS.
+    #[must_use]
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        self.tls.as_ref().map_or(&[], |tls| &tls.addresses)
+    }
+
+    /// A way in for streams that another server has accepted, such as WebSockets.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// A way for the gateway to publish and subscribe; works before and after `run` as well.
@@ -221,11 +278,21 @@ impl Broker {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), BrokerError> {
         let mut tasks = JoinSet::new();
         let stop = shutdown.child_token();
-        let connections = Arc::new(listener::Connections::new(Arc::clone(&self.shared)));
+        let connections = self.connections;
         for socket in self.listeners {
-            let listener = Listener::new(socket, Arc::clone(&connections));
+            let listener = Listener::new(socket, None, Arc::clone(&connections));
             tasks.spawn(listener.run(stop.clone()));
         }
+        if let Some(TlsPorts { credentials, look_every, listeners, .. }) = self.tls {
+            for socket in listeners {
+                let tls = Some(Arc::clone(&credentials));
+                let listener = Listener::new(socket, tls, Arc::clone(&connections));
+                tasks.spawn(listener.run(stop.clone()));
+            }
+            let look = async move { credentials.keep_fresh(look_every).await };
+            tasks.spawn(until(stop.clone(), look));
+        }
+        tasks.spawn(door::attend(self.arrivals, connections, stop.clone()));
         let clients = Arc::clone(&self.shared.clients);
         tasks.spawn(until(stop.clone(), async move { clients.keep_deadlines().await }));
         let router = Arc::clone(&self.shared.router);
@@ -247,6 +314,27 @@ impl Broker {
         }
         fault.map_or(Ok(()), Err)
     }
+}
+
+impl TlsPorts {
+    async fn open(settings: TlsSettings) -> Result<Self, BrokerError> {
+        let credentials = Credentials::load(settings.files).map_err(BrokerError::Tls)?;
+        let (listeners, addresses) = open(settings.listen).await?;
+        let (credentials, look_every) = (Arc::new(credentials), settings.look_every);
+        Ok(Self { credentials, look_every, listeners, addresses })
+    }
+}
+
+async fn open(wanted: Vec<SocketAddr>) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), BrokerError> {
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for address in wanted {
+        let failed = |source| BrokerError::Listen { address, hint: hint(&source), source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        addresses.push(listener.local_addr().map_err(failed)?);
+        listeners.push(listener);
+    }
+    Ok((listeners, addresses))
 }
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {

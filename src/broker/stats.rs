@@ -57,6 +57,9 @@ pub struct BrokerStats {
     pub withheld: AtomicU64,
     /// Connections on which no CONNECT came in time.
     pub connect_timeouts: AtomicU64,
+    /// TLS connections that ended before they were secure: no common version or cipher, a
+    /// certificate refused on either side, no TLS at all, no end of the handshake in time.
+    pub tls_handshake_failures: AtomicU64,
     /// Connections ended because a packet broke a rule of MQTT.
     pub refused_packets: AtomicU64,
     /// Connections ended because a packet was larger than the limit.
@@ -98,6 +101,7 @@ impl BrokerStats {
             ("refused_wills", "counter", &self.refused_wills),
             ("withheld", "counter", &self.withheld),
             ("connect_timeouts", "counter", &self.connect_timeouts),
+            ("tls_handshake_failures", "counter", &self.tls_handshake_failures),
             ("refused_packets", "counter", &self.refused_packets),
             ("refused_too_large", "counter", &self.refused_too_large),
             ("codec_failures", "counter", &self.codec_failures),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scalar::Addresses;
 use super::secret::{Secret, SecretUrl};
+use crate::tls::TlsFiles;
 
 /// The broker inside the gateway, or the one elsewhere that the gateway uses instead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,6 +134,17 @@ impl Broker {
             self.listen.on_loopback()
                 && self.tls.as_ref().is_none_or(|tls| tls.listen.on_loopback())
         })
+    }
+}
+
+impl Tls {
+    /// The files to read.
+    pub fn files(&self) -> TlsFiles {
+        TlsFiles {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            client_ca: self.client_ca.clone(),
+        }
     }
 }
 

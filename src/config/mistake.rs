@@ -40,6 +40,7 @@ pub(super) enum Place {
 #[derive(Debug, Default)]
 pub(super) struct Mistakes {
     found: Vec<Mistake>,
+    warnings: Vec<Mistake>,
     /// How many of them were there before the cross-checks.
     before_checks: usize,
     unreadable: bool,
@@ -54,6 +55,11 @@ impl Mistakes {
     pub(super) fn add_unreadable(&mut self, mistake: Mistake) {
         self.unreadable = true;
         self.found.push(mistake);
+    }
+
+    /// Something that is right and that a person should know.
+    pub(super) fn add_warning(&mut self, warning: Mistake) {
+        self.warnings.push(warning);
     }
 
     /// True when the file could not be read at all.
@@ -84,11 +90,12 @@ impl Mistakes {
         self.found.len() >= MOST
     }
 
-    pub(super) fn into_result(self) -> Result<(), ConfigErrors> {
+    /// The warnings, each as its line, where there are no mistakes.
+    pub(super) fn into_result(self) -> Result<Vec<String>, ConfigErrors> {
         let full = self.full();
         let mut mistakes = self.found;
         if mistakes.is_empty() {
-            return Ok(());
+            return Ok(self.warnings.iter().map(|one| printable(&one.to_string())).collect());
         }
         mistakes
             .sort_by(|a, b| (&a.place, &a.key, &a.message).cmp(&(&b.place, &b.key, &b.message)));

@@ -117,6 +117,18 @@ pub struct Web {
     pub base_path: String,
 }
 
+/// Whether MQTT clients may come through the web port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebSocketMqtt {
+    /// They may.
+    Open,
+    /// No web server, no broker inside, or `broker.websocket: false`.
+    Off,
+    /// Asked for by nobody but the default, the web port open to other machines, and no word on
+    /// who may use the broker: they may not.
+    Unguarded,
+}
+
 /// See [`Config::homeassistant`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -157,6 +169,9 @@ pub struct Source {
     pub env: Vec<(String, String)>,
     /// `a.b=value`, in the order of the command line.
     pub set: Vec<String>,
+    /// Leave the files that values name (certificates) unread: for commands that only want a
+    /// value, and may run as somebody who must not read them.
+    pub without_files: bool,
 }
 
 /// A configuration without mistakes.
@@ -164,6 +179,34 @@ pub struct Loaded {
     /// The values.
     pub config: Config,
     layers: Layers,
+    warnings: Vec<String>,
+}
+
+impl Config {
+    /// Whether MQTT clients may come through the web port. That port is often opened for the sake
+    /// of its pages, which must not open the broker as well.
+    pub fn mqtt_over_websocket(&self) -> WebSocketMqtt {
+        let broker = &self.broker;
+        let guarded = broker.allow_anonymous.is_some()
+            || !broker.users.is_empty()
+            || broker.password_file.is_some();
+        if !broker.websocket || !self.web.enabled || broker.mode == broker::Mode::External {
+            WebSocketMqtt::Off
+        } else if guarded || self.web.listen.on_loopback() {
+            WebSocketMqtt::Open
+        } else {
+            WebSocketMqtt::Unguarded
+        }
+    }
+
+    /// Whether MQTT clients may come without a login: as configured, else while every way to the
+    /// broker is out of reach for other machines.
+    pub fn anonymous_allowed(&self) -> bool {
+        let by_web = self.mqtt_over_websocket() == WebSocketMqtt::Open
+            && self.broker.allow_anonymous.is_none()
+            && !self.web.listen.on_loopback();
+        self.broker.anonymous_allowed() && !by_web
+    }
 }
 
 impl Source {
@@ -175,7 +218,7 @@ impl Source {
                 (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
             })
             .collect();
-        Self { file, env, set }
+        Self { file, env, set, without_files: false }
     }
 }
 
@@ -188,6 +231,11 @@ impl Loaded {
     /// Where the value of a key such as `broker.listen` or `meters.0.name` came from.
     pub fn origin(&self, key: &str) -> Origin {
         KeyPath::parse(key).map_or(Origin::Default, |path| self.layers.origin(&path))
+    }
+
+    /// What works and should be known, such as a certificate that expires soon; a line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Each value in force with its origin, a line each, secrets masked.
@@ -212,10 +260,10 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigErrors> {
     let (config, removed) = decode::decode(&layers, &mut mistakes);
     if !mistakes.unreadable() {
         mistakes.begin_checks();
-        check::check(&config, &layers, &removed, &mut mistakes);
+        check::check(&config, &layers, &removed, source.without_files, &mut mistakes);
     }
-    mistakes.into_result()?;
-    Ok(Loaded { config, layers })
+    let warnings = mistakes.into_result()?;
+    Ok(Loaded { config, layers, warnings })
 }
 
 fn default_file() -> Option<PathBuf> {

@@ -11,7 +11,6 @@ use figment::value::Value;
 const NOT_YET: &[(&str, &[&str])] = &[
     ("broker.mode", &["external"]),
     ("broker.external", &[]),
-    ("broker.tls", &[]),
     ("meters.*.kind", &["smartmeter", "fluksometer", "p1"]),
     ("meters.*.link.serial", &[]),
     ("meters.*.link.mqtt", &[]),

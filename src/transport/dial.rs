@@ -60,7 +60,10 @@ pub async fn dial<C: Conversation>(
 
 async fn connect(address: &str) -> Result<TcpStream, String> {
     match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(stream)) => {
+            super::prepare(&stream);
+            Ok(stream)
+        }
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {CONNECT_DEADLINE:?}")),
     }

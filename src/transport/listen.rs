@@ -105,6 +105,7 @@ impl MeterListener {
             if !self.admit(peer, &peers, &metrics) {
                 continue;
             }
+            super::prepare(&stream);
             let idle = self.options.idle;
             let (held, conversation) = (metrics.meter_connections.hold(), begin(peer));
             let peers = Arc::clone(&peers);

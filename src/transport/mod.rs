@@ -1,17 +1,22 @@
 //! Connections to meters: they know reconnecting and limits, and nothing of meters.
 //!
 //! Bytes go to a [`Conversation`], one per connection, which the meter's adapter provides.
+//! `socket` and `places` are for every server of the gateway: broker, web and meter ports.
 
 mod backoff;
 mod connection;
 mod dial;
 mod listen;
+mod places;
+mod socket;
 
 use std::future::Future;
 
 pub use backoff::Backoff;
 pub use dial::{Dial, dial};
 pub use listen::{ListenOptions, MeterListener, TransportError};
+pub(crate) use places::{Place, Places};
+pub(crate) use socket::prepare;
 
 /// The other half of a connection: an adapter's decoder for what one peer sends.
 ///

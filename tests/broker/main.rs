@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod access;
+mod certificates;
 mod clients;
 mod delivery;
+mod gateway;
 mod limits;
 mod malformed;
 mod sessions;
 mod support;
+mod tls;
+mod websocket;

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meterbridge::broker::{Broker, BrokerError, BrokerSettings, BrokerStats, Link};
+use meterbridge::broker::{
+    Broker, BrokerError, BrokerSettings, BrokerStats, ByteStream, Door, Link,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -17,6 +19,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct TestBroker {
     pub(crate) address: SocketAddr,
     pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) tls_addresses: Vec<SocketAddr>,
+    pub(crate) door: Door,
     pub(crate) link: Link,
     pub(crate) stats: Arc<BrokerStats>,
     stop: CancellationToken,
@@ -36,10 +40,11 @@ impl TestBroker {
         change(&mut settings);
         let broker = Broker::bind(settings).await.unwrap();
         let (addresses, link, stats) = (broker.addresses().to_vec(), broker.link(), broker.stats());
+        let (tls_addresses, door) = (broker.tls_addresses().to_vec(), broker.door());
         let stop = CancellationToken::new();
         let mut task = JoinSet::new();
         task.spawn(broker.run(stop.clone()));
-        Self { address: addresses[0], addresses, link, stats, stop, task }
+        Self { address: addresses[0], addresses, tls_addresses, door, link, stats, stop, task }
     }
 
     /// Stops it cleanly and answers what `run` returned.
@@ -70,20 +75,18 @@ pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
 
 /// A client on the level of bytes.
 pub(crate) struct Raw {
-    stream: TcpStream,
+    stream: Box<dyn ByteStream>,
     pub(crate) level: u8,
 }
 
 impl Raw {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), level: 4 }
+        Self::over(TcpStream::connect(address).await.unwrap())
     }
 
-    /// Over a connection made elsewhere.
-    pub(crate) fn over(stream: TcpStream) -> Self {
-        Self { stream, level: 4 }
+    pub(crate) fn over(stream: impl ByteStream + 'static) -> Self {
+        Self { stream: Box::new(stream), level: 4 }
     }
-
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         within(self.stream.write_all(bytes)).await.unwrap();
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{BUFFER_START, Terms};
 use crate::broker::Shared;
@@ -35,15 +36,20 @@ enum Refusal {
     Logged(Version, Reason),
 }
 
-/// Reads CONNECT and answers it, within the limit of time. `None`: refused, counted and logged.
-pub(super) async fn welcome<S>(stream: &mut S, peer: SocketAddr, shared: &Shared) -> Option<Welcome>
+/// Reads CONNECT before the deadline and answers it. `None`: refused, counted and logged.
+pub(super) async fn welcome<S>(
+    stream: &mut S,
+    peer: SocketAddr,
+    deadline: Instant,
+    shared: &Shared,
+) -> Option<Welcome>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut buffer = BytesMut::with_capacity(BUFFER_START);
     let limits = &shared.limits;
     let connect = read_connect(stream, &mut buffer, limits.packet_size.min(CONNECT_LIMIT));
-    let refusal = match tokio::time::timeout(limits.connect_timeout, connect).await {
+    let refusal = match tokio::time::timeout_at(deadline, connect).await {
         Err(_) => {
             BrokerStats::count(&shared.stats.connect_timeouts);
             tracing::debug!(%peer, "no CONNECT in time: connection closed");

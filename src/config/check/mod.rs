@@ -6,6 +6,7 @@
 mod access;
 mod listeners;
 mod meters;
+mod tls;
 
 use std::time::Duration;
 
@@ -16,9 +17,15 @@ use super::mistake::{Mistake, Mistakes, Place};
 use super::path::KeyPath;
 use super::unsupported;
 
-/// Checks the configuration whole.
-pub(super) fn check(config: &Config, layers: &Layers, removed: &Removed, mistakes: &mut Mistakes) {
-    let mut check = Check { config, layers, removed, mistakes };
+/// Checks the configuration whole; `without_files`, without reading the files it names.
+pub(super) fn check(
+    config: &Config,
+    layers: &Layers,
+    removed: &Removed,
+    without_files: bool,
+    mistakes: &mut Mistakes,
+) {
+    let mut check = Check { config, layers, removed, without_files, mistakes };
     for (steps, message) in unsupported::find(layers.values()) {
         check.report_at(KeyPath::of(steps), message);
     }
@@ -29,6 +36,7 @@ pub(super) fn check(config: &Config, layers: &Layers, removed: &Removed, mistake
     check.web();
     check.homeassistant();
     check.listeners();
+    check.tls();
     check.meters();
 }
 
@@ -37,6 +45,7 @@ struct Check<'a> {
     config: &'a Config,
     layers: &'a Layers,
     removed: &'a Removed,
+    without_files: bool,
     mistakes: &'a mut Mistakes,
 }
 
@@ -45,6 +54,13 @@ impl Check<'_> {
     fn report(&mut self, key: &str, message: impl Into<String>) {
         let path = self.removed.original(&KeyPath::of(key.split('.')));
         self.report_at(path, message.into());
+    }
+
+    /// Tells what works now and should be known, at a key of [`Config`].
+    fn warn(&mut self, key: &str, message: String) {
+        let path = self.removed.original(&KeyPath::of(key.split('.')));
+        let place = decode::place(self.layers, &path);
+        self.mistakes.add_warning(Mistake { place, key: path, message });
     }
 
     fn report_at(&mut self, path: KeyPath, message: String) {
