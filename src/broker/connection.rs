@@ -4,6 +4,7 @@
 //! and one that floods is still answered. Whatever goes wrong here, a panic included, ends this
 //! connection alone: the `Presence` leaves the session when it is dropped.
 
+mod aliases;
 mod handler;
 mod handshake;
 mod reader;
@@ -209,6 +210,8 @@ struct Terms {
     session_expiry: u32,
     /// The largest packet the client takes, in bytes.
     maximum_packet: usize,
+    /// Topic aliases the client takes.
+    topic_aliases: u16,
     silence_limit: Option<Duration>,
 }
 

@@ -18,6 +18,7 @@ mod inflight;
 mod link;
 mod listener;
 mod packet;
+mod pressure;
 mod publication;
 mod queue;
 mod retained;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 pub use filter::FilterError;
 pub use link::{Link, Message, Received, Subscription};
 pub use packet::QoS;
+pub use pressure::Crowded;
 pub use stats::BrokerStats;
 
 use access::Access;

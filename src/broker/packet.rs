@@ -101,6 +101,8 @@ pub(crate) struct Connect {
     pub(crate) receive_maximum: u16,
     /// The largest packet the client takes, in bytes.
     pub(crate) maximum_packet: Option<u32>,
+    /// How many topic aliases the client takes.
+    pub(crate) topic_alias_maximum: u16,
     pub(crate) authentication_method: Option<String>,
     pub(crate) will: Option<Will>,
 }

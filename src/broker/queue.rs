@@ -69,6 +69,23 @@ impl Queue {
         self.bytes
     }
 
+    /// Whether publishers should be slowed down.
+    pub(crate) fn is_above_high_mark(&self) -> bool {
+        self.len() > (self.max_messages / 2).min(HIGH_MESSAGES)
+            || self.bytes > (self.max_bytes / 2).min(HIGH_BYTES)
+    }
+
+    /// Whether publishers that were slowed down should still wait.
+    pub(crate) fn is_above_low_mark(&self) -> bool {
+        self.len() > (self.max_messages / 4).min(HIGH_MESSAGES / 2)
+            || self.bytes > (self.max_bytes / 4).min(HIGH_BYTES / 2)
+    }
+
+    /// Whether messages wait here that the client will have to acknowledge.
+    pub(crate) fn holds_acknowledged(&self) -> bool {
+        !self.acknowledged.is_empty()
+    }
+
     /// Queues a message; see `Pushed` for what happens when there is no room.
     pub(crate) fn push(&mut self, item: Queued) -> Pushed {
         let size = item.publication.size();
@@ -129,6 +146,9 @@ impl Queue {
     }
 }
 
+/// Above this much a queue is crowded and slows its publishers down.
+const HIGH_MESSAGES: usize = 4096;
+const HIGH_BYTES: usize = 2 * 1024 * 1024;
 /// Messages and bytes a client's retained messages may take up in its queue at a time.
 const FEED_MESSAGES: usize = 1024;
 const FEED_BYTES: usize = 1024 * 1024;

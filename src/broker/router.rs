@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::filter::Filter;
 use super::packet::QoS;
+use super::pressure::Crowded;
 use super::publication::{Draft, Publication};
 use super::queue::{Queued, SubscriptionIds};
 use super::retained::{Feed, RetainedStore};
@@ -53,13 +54,17 @@ pub(crate) struct Routed {
     pub(crate) retain_refused: bool,
 }
 
-/// Sessions to be woken at the end of a batch. Dropping it wakes them.
+/// What a batch of messages leaves to be done at its end. Dropping it wakes the sessions that sleep.
 #[derive(Debug, Default)]
-pub(crate) struct Wakes(Vec<Arc<Session>>);
+pub(crate) struct Wakes {
+    asleep: Vec<Arc<Session>>,
+    /// Whom the publisher should wait for.
+    pub(crate) crowded: Crowded,
+}
 
 impl Drop for Wakes {
     fn drop(&mut self) {
-        for session in self.0.drain(..) {
+        for session in self.asleep.drain(..) {
             session.wake();
         }
     }
@@ -83,7 +88,11 @@ impl Router {
     }
 
     /// Publishes a batch under one lock.
-    pub(crate) fn publish_all<'a>(&self, drafts: impl Iterator<Item = Draft<'a>>, origin: u64) {
+    pub(crate) fn publish_all<'a>(
+        &self,
+        drafts: impl Iterator<Item = Draft<'a>>,
+        origin: u64,
+    ) -> Crowded {
         let mut wakes = Wakes::default();
         let tree = self.tree.read();
         for mut draft in drafts {
@@ -91,6 +100,7 @@ impl Router {
             fan_out(&tree, &mut draft, shared, origin, &mut wakes);
         }
         drop(tree);
+        std::mem::take(&mut wakes.crowded)
     }
 
     /// Adds or replaces a subscription; answers whether it is new.
@@ -223,7 +233,11 @@ fn deliver(
         ids,
     };
     let session = &entry.value.session;
-    if session.deliver(item) {
-        wakes.0.push(Arc::clone(session));
+    let delivered = session.deliver(item);
+    if delivered.wake {
+        wakes.asleep.push(Arc::clone(session));
+    }
+    if delivered.crowded {
+        wakes.crowded.add(session);
     }
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod clients;
+mod conformance;
 mod delivery;
 mod limits;
 mod malformed;
+mod pressure;
 mod sessions;
 mod support;

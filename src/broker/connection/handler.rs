@@ -14,6 +14,7 @@ use crate::broker::packet::{
     Ack, AckKind, Disconnect, Incoming, Publish, QoS, Reason, RetainHandling, Subscribe,
     SubscribeRequest, Unsubscribe, Version,
 };
+use crate::broker::pressure::Crowded;
 use crate::broker::publication::Draft;
 use crate::broker::retained::Feed;
 use crate::broker::router::{Grant, Wakes};
@@ -33,6 +34,8 @@ pub(super) struct Handler<'a> {
     received: u64,
     /// The present batch held acknowledgements.
     progress: bool,
+    /// Whom the present batch was too much for.
+    crowded: Crowded,
 }
 
 impl<'a> Handler<'a> {
@@ -51,11 +54,12 @@ impl<'a> Handler<'a> {
             aliases: Vec::new(),
             received: 0,
             progress: false,
+            crowded: Crowded::default(),
         }
     }
 
-    /// Acts on every whole packet in `buffer`. Continues with the length of the packet that follows,
-    /// where it is known.
+    /// Acts on the whole packets in `buffer`, up to one that somebody's queue is too full for.
+    /// Continues with the length of the packet that follows, where it is known.
     pub(super) fn handle_all(&mut self, buffer: &mut BytesMut) -> ControlFlow<End, Option<usize>> {
         let mut wakes = Wakes::default();
         let mut offset = 0;
@@ -73,11 +77,15 @@ impl<'a> Handler<'a> {
                             if let ControlFlow::Break(end) = self.handle(packet, &mut wakes) {
                                 break ControlFlow::Break(end);
                             }
+                            if !wakes.crowded.is_empty() {
+                                break ControlFlow::Continue(None);
+                            }
                         }
                     }
                 }
             }
         };
+        self.crowded = std::mem::take(&mut wakes.crowded);
         if offset > 0 {
             self.desk.note_heard();
             buffer.advance(offset);
@@ -87,8 +95,20 @@ impl<'a> Handler<'a> {
     }
 
     /// Lets the writer have the answers, and waits while too many lie there unsent: a client that
-    /// does not read is not read from.
-    pub(super) async fn hand_over(&mut self) {
+    /// does not read is not read from. Waits as well for subscribers that have too much of what was
+    /// published; answers whether packets may have been left in the buffer for that.
+    pub(super) async fn hand_over(&mut self) -> bool {
+        self.hand_over_replies().await;
+        if self.crowded.is_empty() {
+            return false;
+        }
+        // It is we who do not listen meanwhile, so its keep-alive must not run out.
+        let still_here = || self.desk.note_heard();
+        std::mem::take(&mut self.crowded).wait_as(&self.session, still_here).await;
+        true
+    }
+
+    async fn hand_over_replies(&mut self) {
         let waiting = |limit| self.desk.replies.lock().len() > limit;
         let progress = std::mem::take(&mut self.progress);
         if !progress && !waiting(0) {

@@ -111,6 +111,7 @@ fn admit(
         identity,
         session_expiry: connect.session_expiry,
         maximum_packet: connect.maximum_packet.map_or(usize::MAX, |size| size as usize),
+        topic_aliases: connect.topic_alias_maximum,
         silence_limit: (keep_alive > 0)
             .then(|| Duration::from_secs(keep_alive.into()).mul_f64(1.5)),
     };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+use super::aliases::Aliases;
 use super::{BUFFER_BUSY, BUFFER_IDLE, BUFFER_START, Desk, End, Terms};
 use crate::broker::Shared;
 use crate::broker::clients::Presence;
@@ -13,7 +14,7 @@ use crate::broker::link::feed_retained;
 use crate::broker::packet::{Ack, AckKind, Reason, Version};
 use crate::broker::session::{Outgoing, Session, Taken};
 use crate::broker::stats::BrokerStats;
-use crate::broker::wire::{self, Delivery};
+use crate::broker::wire::{self, Alias, Delivery};
 
 /// Writes one connection.
 pub(super) struct Writer<'a, W> {
@@ -22,6 +23,7 @@ pub(super) struct Writer<'a, W> {
     /// lands in the middle of a packet.
     buffer: BytesMut,
     batch: Vec<Outgoing>,
+    aliases: Aliases,
     /// There are retained messages still to be looked through.
     unfinished: bool,
     desk: &'a Desk,
@@ -43,6 +45,7 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
             stream,
             buffer: BytesMut::new(),
             batch: Vec::new(),
+            aliases: Aliases::new(terms.topic_aliases),
             unfinished: false,
             desk,
             shared,
@@ -141,7 +144,8 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
             }
             Outgoing::Publish { item, packet_id, dup } => (item, *packet_id, *dup),
         };
-        let delivery = Delivery {
+        let mut alias = self.aliases.find(item.publication.topic());
+        let mut delivery = Delivery {
             publication: &item.publication,
             qos: item.qos,
             retain: item.retain,
@@ -149,13 +153,22 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
             packet_id,
             subscription_ids: if version == Version::V5 { &item.ids } else { &[] },
             expiry: item.publication.seconds_left(),
+            alias,
         };
+        if matches!(alias, Some(Alias::New(_)))
+            && wire::publish_size(version, &delivery) > self.terms.maximum_packet
+        {
+            // Telling the alias may be just what is too much.
+            alias = None;
+            delivery.alias = None;
+        }
         if wire::publish_size(version, &delivery) > self.terms.maximum_packet {
             BrokerStats::count(&self.shared.stats.dropped_too_large);
             self.session.abandon(self.generation, packet_id);
             return false;
         }
         wire::write_publish(version, &delivery, &mut self.buffer);
+        self.aliases.note_sent(alias, item.publication.topic());
         true
     }
 

@@ -24,13 +24,33 @@ pub(crate) struct Delivery<'a> {
     pub(crate) subscription_ids: &'a [u32],
     /// Seconds of life left, MQTT 5.
     pub(crate) expiry: Option<u32>,
+    /// What the topic is called on this connection, MQTT 5.
+    pub(crate) alias: Option<Alias>,
+}
+
+/// A topic alias of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alias {
+    /// To be told with the topic.
+    New(u16),
+    /// Known to the client; stands in the topic's place.
+    Known(u16),
 }
 
 impl Delivery<'_> {
     fn properties_size(&self) -> usize {
         let expiry = if self.expiry.is_some() { 5 } else { 0 };
         let ids: usize = self.subscription_ids.iter().map(|id| 1 + varint_size(*id as usize)).sum();
-        expiry + ids + self.publication.properties().len()
+        let alias = if self.alias.is_some() { 3 } else { 0 };
+        expiry + ids + alias + self.publication.properties().len()
+    }
+
+    /// The topic with its length before it, empty where an alias stands in its place.
+    fn topic_image(&self) -> &[u8] {
+        match self.alias {
+            Some(Alias::Known(_)) => &[0, 0],
+            _ => self.publication.topic_image(),
+        }
     }
 
     fn remaining_length(&self, version: Version) -> usize {
@@ -42,7 +62,7 @@ impl Delivery<'_> {
                 varint_size(size) + size
             }
         };
-        self.publication.image().len() + id + properties
+        self.topic_image().len() + id + properties + self.publication.payload().len()
     }
 }
 
@@ -69,7 +89,7 @@ pub(crate) fn write_publish(version: Version, delivery: &Delivery<'_>, buffer: &
         buffer.put_slice(publication.image());
         return;
     }
-    buffer.put_slice(publication.topic_image());
+    buffer.put_slice(delivery.topic_image());
     if delivery.qos != QoS::AtMostOnce {
         buffer.put_u16(delivery.packet_id);
     }
@@ -78,6 +98,10 @@ pub(crate) fn write_publish(version: Version, delivery: &Delivery<'_>, buffer: &
         if let Some(seconds) = delivery.expiry {
             buffer.put_u8(property::MESSAGE_EXPIRY);
             buffer.put_u32(seconds);
+        }
+        if let Some(Alias::New(number) | Alias::Known(number)) = delivery.alias {
+            buffer.put_u8(property::TOPIC_ALIAS);
+            buffer.put_u16(number);
         }
         for id in delivery.subscription_ids {
             buffer.put_u8(property::SUBSCRIPTION_ID);

@@ -157,7 +157,7 @@ const REQUEST_RESPONSE_INFORMATION: u8 = 25;
 const REASON_STRING: u8 = 31;
 const RECEIVE_MAXIMUM: u8 = 33;
 const TOPIC_ALIAS_MAXIMUM: u8 = 34;
-const TOPIC_ALIAS: u8 = 35;
+pub(super) const TOPIC_ALIAS: u8 = 35;
 const USER_PROPERTY: u8 = 38;
 const MAXIMUM_PACKET_SIZE: u8 = 39;
 
