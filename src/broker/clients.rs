@@ -190,12 +190,15 @@ impl Clients {
         self.publish_will(aftermath.will, session.number());
     }
 
+    /// Takes an ended session out of the tree, and hands what it owes to the other members of its
+    /// shared subscriptions.
     fn forget_subscriptions(&self, session: &Session) {
         for text in session.take_filters() {
             if let Ok(filter) = Filter::parse(&text) {
                 self.router.unsubscribe(filter, session.number());
             }
         }
+        self.router.pass_on(session.take_shared());
     }
 
     fn publish_will(&self, will: Option<Will>, origin: u64) {

@@ -181,6 +181,7 @@ pub(crate) fn feed_retained(router: &Router, session: &Session, generation: u64)
                 qos: qos.min(publication.qos),
                 retain: true,
                 ids: id.into_iter().collect::<SubscriptionIds>(),
+                share: None,
             });
             messages -= 1;
             bytes = bytes.saturating_sub(publication.size());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,8 @@ pub(crate) struct Connections {
     shared: Arc<Shared>,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     refusal: Throttle,
+    /// Connections that are being told that there is no room for them.
+    turned_away: Arc<Semaphore>,
     accept_failure: Throttle,
 }
 
@@ -43,6 +46,7 @@ impl Connections {
             shared,
             by_address: Mutex::default(),
             refusal: Throttle::default(),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
             accept_failure: Throttle::default(),
         }
     }
@@ -74,6 +78,14 @@ impl Connections {
         tasks: &mut JoinSet<()>,
     ) {
         let Some(place) = self.place(peer.ip().to_canonical()) else {
+            // When many come at once, the rest is closed without a word.
+            if let Ok(permit) = Arc::clone(&self.turned_away).try_acquire_owned() {
+                let stop = stop.clone();
+                tasks.spawn(async move {
+                    connection::turn_away(stream, stop).await;
+                    drop(permit);
+                });
+            }
             return;
         };
         // Only costs latency if it fails.
@@ -151,4 +163,6 @@ impl Listener {
 
 /// How long connections may take to send what is queued and say goodbye.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// Connections over the limit that are answered at a time.
+const TURNED_AWAY: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -67,6 +67,22 @@ impl Reason {
     pub(crate) const PACKET_TOO_LARGE: Self = Self(0x95);
     pub(crate) const QUOTA_EXCEEDED: Self = Self(0x97);
 
+    /// The code in words, for reason strings.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::CLIENT_ID_NOT_VALID => "client id not valid",
+            Self::NOT_AUTHORIZED => "not authorized",
+            Self::SERVER_SHUTTING_DOWN => "the broker is stopping",
+            Self::BAD_AUTHENTICATION_METHOD => "no extended authentication here",
+            Self::KEEP_ALIVE_TIMEOUT => "nothing heard for one and a half times the keep-alive",
+            Self::SESSION_TAKEN_OVER => "another connection came with this client id",
+            Self::RECEIVE_MAXIMUM_EXCEEDED => "more open QoS 2 messages than the receive maximum",
+            Self::TOPIC_ALIAS_INVALID => "topic alias not known",
+            Self::QUOTA_EXCEEDED => "a limit of the broker is reached",
+            _ => "",
+        }
+    }
+
     /// Whether the code tells of a failure.
     pub(crate) fn is_error(self) -> bool {
         self.0 >= 0x80
@@ -214,4 +230,6 @@ pub(crate) struct ConnAck {
     pub(crate) receive_maximum: u16,
     pub(crate) maximum_packet: u32,
     pub(crate) topic_alias_maximum: u16,
+    /// Why the client is refused, in words. MQTT 5.
+    pub(crate) reason_string: Option<String>,
 }

@@ -24,6 +24,8 @@ pub(crate) struct Queued {
     /// The retain flag as the client is to see it.
     pub(crate) retain: bool,
     pub(crate) ids: SubscriptionIds,
+    /// The shared subscription it came by, as subscribed to.
+    pub(crate) share: Option<Arc<str>>,
 }
 
 /// What became of a message that was to be queued.
@@ -132,6 +134,16 @@ impl Queue {
         (messages > 0 && bytes > 0).then_some((messages, bytes))
     }
 
+    /// Takes out, in their order, the messages of shared subscriptions that others can have instead.
+    pub(crate) fn take_shared(&mut self) -> Vec<Queued> {
+        let queue = std::mem::take(&mut self.acknowledged);
+        let (shared, own): (VecDeque<_>, _) =
+            queue.into_iter().partition(|(_, item)| item.share.is_some());
+        self.acknowledged = own;
+        self.bytes -= shared.iter().map(|(_, item)| item.publication.size()).sum::<usize>();
+        shared.into_iter().map(|(_, item)| item).collect()
+    }
+
     /// Drops all QoS 0: nobody is there to take it.
     pub(crate) fn drop_unacknowledged(&mut self) {
         for (_, item) in std::mem::take(&mut self.unacknowledged) {
@@ -161,7 +173,13 @@ mod tests {
     fn item(topic: &str, qos: QoS) -> Queued {
         let draft =
             Draft { topic, payload: b"", qos, retain: false, expiry: None, properties: Vec::new() };
-        Queued { publication: { draft }.share(), qos, retain: false, ids: SubscriptionIds::new() }
+        Queued {
+            publication: { draft }.share(),
+            qos,
+            retain: false,
+            ids: SubscriptionIds::new(),
+            share: None,
+        }
     }
 
     fn drain(queue: &mut Queue, window_open: bool) -> Vec<String> {

@@ -34,6 +34,8 @@ pub(crate) struct Grant {
 pub(crate) struct Subscriber {
     session: Arc<Session>,
     grant: Grant,
+    /// The filter as subscribed to, of a shared subscription.
+    share: Option<Arc<str>>,
 }
 
 /// The subscriptions and the retained messages of the broker.
@@ -110,13 +112,34 @@ impl Router {
         session: &Arc<Session>,
         grant: Grant,
     ) -> bool {
-        let subscriber = Subscriber { session: Arc::clone(session), grant };
+        let share = filter.share.map(|group| format!("$share/{group}/{}", filter.path).into());
+        let subscriber = Subscriber { session: Arc::clone(session), grant, share };
         self.tree.write().insert(filter, session.number(), subscriber)
     }
 
     /// Takes a subscription away; answers whether there was one.
     pub(crate) fn unsubscribe(&self, filter: Filter<'_>, session: u64) -> bool {
         self.tree.write().remove(filter, session)
+    }
+
+    /// Hands messages that a member of a shared subscription has left behind to the others.
+    pub(crate) fn pass_on(&self, items: Vec<Queued>) {
+        let mut wakes = Wakes::default();
+        let tree = self.tree.read();
+        for item in items {
+            let Ok(topic) = std::str::from_utf8(item.publication.topic()) else { continue };
+            let leaves: Leaves<'_> = tree.matching(topic);
+            for group in leaves.iter().flat_map(|leaf| &leaf.groups) {
+                match group.next_member(|member| member.session.is_connected()) {
+                    Some(member) if member.value.share == item.share => {
+                        // Not the sender's own: no-local cannot be had on a shared subscription.
+                        let member = std::slice::from_ref(&member);
+                        deliver(member, &item.publication, 0, &mut wakes);
+                    }
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// The next retained messages for a new subscription; see `RetainedStore::advance`.
@@ -231,6 +254,7 @@ fn deliver(
         qos: qos.min(publication.qos),
         retain: keep_retain && publication.retain,
         ids,
+        share: entry.value.share.clone(),
     };
     let session = &entry.value.session;
     let delivered = session.deliver(item);

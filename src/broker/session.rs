@@ -237,6 +237,14 @@ impl Session {
         std::mem::take(&mut self.state.lock().filters)
     }
 
+    /// What others of its shared subscriptions should have of a session that has ended.
+    pub(crate) fn take_shared(&self) -> Vec<Queued> {
+        let mut state = self.state.lock();
+        let mut items = state.inflight.shared();
+        items.extend(state.queue.take_shared());
+        items
+    }
+
     /// Whether the session is over for good.
     pub(crate) fn is_ended(&self) -> bool {
         self.state.lock().ended

@@ -41,6 +41,8 @@ pub struct BrokerStats {
     pub refused_connections: AtomicU64,
     /// CONNECT packets answered with a refusal: version, client id, access, quota.
     pub refused_connects: AtomicU64,
+    /// PUBLISH packets that the client was not allowed to send; answered with a reason on MQTT 5.
+    pub refused_publishes: AtomicU64,
     /// Connections on which no CONNECT came in time.
     pub connect_timeouts: AtomicU64,
     /// Connections ended because a packet broke a rule of MQTT.
@@ -76,6 +78,7 @@ impl BrokerStats {
             ("dropped_retain", "counter", &self.dropped_retain),
             ("refused_connections", "counter", &self.refused_connections),
             ("refused_connects", "counter", &self.refused_connects),
+            ("refused_publishes", "counter", &self.refused_publishes),
             ("connect_timeouts", "counter", &self.connect_timeouts),
             ("refused_packets", "counter", &self.refused_packets),
             ("refused_too_large", "counter", &self.refused_too_large),

@@ -10,3 +10,4 @@ mod malformed;
 mod pressure;
 mod sessions;
 mod support;
+mod triggers;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meterbridge::broker::{Broker, BrokerError, BrokerSettings, BrokerStats, Link};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -70,13 +70,16 @@ pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
 
 /// A client on the level of bytes.
 pub(crate) struct Raw {
-    stream: TcpStream,
+    stream: BufReader<TcpStream>,
     pub(crate) level: u8,
+    /// What stood behind the reason code of a DISCONNECT.
+    pub(crate) farewell: Vec<u8>,
 }
 
 impl Raw {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), level: 4 }
+        let stream = BufReader::new(TcpStream::connect(address).await.unwrap());
+        Self { stream, level: 4, farewell: Vec::new() }
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
@@ -107,6 +110,9 @@ impl Raw {
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await.ok()?;
+        if first == 0xE0 && self.level == 5 {
+            self.farewell = body.split_off(body.len().min(1));
+        }
         Some((first, body))
     }
 

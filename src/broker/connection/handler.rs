@@ -9,7 +9,7 @@ use super::handshake::TOPIC_ALIASES;
 use super::{Desk, End, Terms};
 use crate::broker::Shared;
 use crate::broker::clients::Presence;
-use crate::broker::filter::Filter;
+use crate::broker::filter::{self, Filter};
 use crate::broker::packet::{
     Ack, AckKind, Disconnect, Incoming, Publish, QoS, Reason, RetainHandling, Subscribe,
     SubscribeRequest, Unsubscribe, Version,
@@ -142,7 +142,8 @@ impl<'a> Handler<'a> {
             Some(None) => return ControlFlow::Break(End::Denied(Reason::TOPIC_ALIAS_INVALID)),
         };
         let (qos, packet_id) = (publish.qos, publish.packet_id);
-        if !self.terms.identity.may_publish(topic) {
+        if filter::is_reserved(topic) || !self.terms.identity.may_publish(topic) {
+            BrokerStats::count(&self.shared.stats.refused_publishes);
             self.accept(qos, packet_id, Reason::NOT_AUTHORIZED);
             return ControlFlow::Continue(());
         }

@@ -11,6 +11,7 @@ use super::{BUFFER_START, Terms};
 use crate::broker::Shared;
 use crate::broker::access::Identity;
 use crate::broker::clients::{Entered, Presence};
+use crate::broker::filter;
 use crate::broker::packet::{ConnAck, Connect, Reason, Version};
 use crate::broker::session;
 use crate::broker::stats::BrokerStats;
@@ -61,6 +62,20 @@ where
     None
 }
 
+/// Refuses a connection that there is no room for: waits for its CONNECT, but not for long.
+pub(super) async fn turn_away<S>(stream: &mut S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut buffer = BytesMut::with_capacity(BUFFER_START);
+    let connect = read_connect(stream, &mut buffer, CONNECT_LIMIT);
+    if let Ok(Ok(connect)) = tokio::time::timeout(TURN_AWAY_TIME, connect).await {
+        // The client may be gone; it was refused either way.
+        let reason = Reason::QUOTA_EXCEEDED;
+        let _ = answer(stream, connect.version, reason, &refusal_in_words(reason, None)).await;
+    }
+}
+
 async fn read_connect<S>(
     stream: &mut S,
     buffer: &mut BytesMut,
@@ -101,6 +116,9 @@ fn admit(
     let version = connect.version;
     let refused = |reason| (version, reason);
     let identity: Identity = shared.access.admit(peer, &connect).map_err(refused)?;
+    if connect.will.as_ref().is_some_and(|will| filter::is_reserved(&will.topic)) {
+        return Err(refused(Reason::NOT_AUTHORIZED));
+    }
     let (keep_alive, server_keep_alive) = agree_keep_alive(&connect, shared).map_err(refused)?;
     let assigned = connect.client_id.is_empty().then(make_client_id);
     if assigned.is_some() && version == Version::V3 && !connect.clean {
@@ -130,6 +148,7 @@ fn admit(
         receive_maximum: shared.limits.inflight.max(1),
         maximum_packet: u32::try_from(shared.limits.packet_size).unwrap_or(u32::MAX),
         topic_alias_maximum: TOPIC_ALIASES,
+        reason_string: None,
     };
     Ok((presence, close, terms, connack))
 }
@@ -167,7 +186,8 @@ where
         Refusal::Answered(version, reason, error) => {
             BrokerStats::count(&shared.stats.refused_connects);
             // The client may be gone; it was refused either way.
-            let _ = answer(stream, version, reason, &ConnAck::default()).await;
+            let _ =
+                answer(stream, version, reason, &refusal_in_words(reason, error.as_ref())).await;
             let code = reason.0;
             if error.is_none()
                 && let Some(before) = shared.refusals.pass()
@@ -182,6 +202,13 @@ where
     {
         tracing::warn!(%peer, %error, before, "mqtt client refused");
     }
+}
+
+fn refusal_in_words(reason: Reason, error: Option<&WireError>) -> ConnAck {
+    let text = error.map_or_else(|| reason.text().to_owned(), ToString::to_string);
+    // A client of a version to come may not know reason strings.
+    let told = !text.is_empty() && reason != Reason::UNSUPPORTED_VERSION;
+    ConnAck { reason_string: told.then_some(text), ..ConnAck::default() }
 }
 
 /// Sends CONNACK; `None` when it could not be sent.
@@ -212,4 +239,5 @@ const CONNECT_LIMIT: usize = 512 * 1024;
 pub(super) const TOPIC_ALIASES: u16 = 16;
 /// Unacknowledged messages a client is sent at most. Large enough not to wait for round trips.
 const WINDOW: usize = 1024;
+const TURN_AWAY_TIME: Duration = Duration::from_secs(1);
 const ANSWER_TIME: Duration = Duration::from_secs(5);

@@ -87,10 +87,11 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
     }
 
     /// Sends what is begun, the last answers and DISCONNECT with `reason`, then closes.
-    pub(super) async fn say_goodbye(&mut self, reason: Option<Reason>) {
+    pub(super) async fn say_goodbye(&mut self, reason: Option<(Reason, String)>) {
         self.take_replies();
-        if let Some(reason) = reason {
-            wire::write_disconnect(self.terms.version, reason, &mut self.buffer);
+        if let Some((reason, text)) = reason {
+            let Terms { version, maximum_packet, .. } = *self.terms;
+            wire::write_disconnect(version, reason, &text, maximum_packet, &mut self.buffer);
         }
         let send = async {
             if self.write_out().await.is_ok() {

@@ -146,15 +146,21 @@ pub(crate) fn write_connack(
             Version::V5 => code_v5(reason),
         },
     };
-    let properties =
-        (version == Version::V5 && reason == Reason::SUCCESS).then(|| codec::ConnAckProperties {
+    let properties = match (version, reason, &connack.reason_string) {
+        (Version::V5, Reason::SUCCESS, _) => Some(codec::ConnAckProperties {
             receive_max: Some(connack.receive_maximum),
             max_packet_size: Some(connack.maximum_packet),
             assigned_client_identifier: connack.assigned_client_id.clone(),
             topic_alias_max: Some(connack.topic_alias_maximum),
             server_keep_alive: connack.keep_alive,
             ..Default::default()
-        });
+        }),
+        (Version::V5, _, Some(text)) => Some(codec::ConnAckProperties {
+            reason_string: Some(text.clone()),
+            ..Default::default()
+        }),
+        _ => None,
+    };
     write_by_codec(version, codec::Packet::ConnAck(packet, properties), buffer)
 }
 
@@ -222,11 +228,27 @@ pub(crate) fn write_ping_response(buffer: &mut BytesMut) {
     buffer.put_slice(&[0xD0, 0]);
 }
 
-/// Appends DISCONNECT, which exists from server to client on MQTT 5 only.
-pub(crate) fn write_disconnect(version: Version, reason: Reason, buffer: &mut BytesMut) {
-    if version == Version::V5 {
-        buffer.put_slice(&[0xE0, 1, reason.0]);
+/// Appends DISCONNECT, which exists from server to client on MQTT 5 only. `text` says the reason in
+/// words; it is cut, or left out where the packet would be larger than `maximum`.
+pub(crate) fn write_disconnect(
+    version: Version,
+    reason: Reason,
+    text: &str,
+    maximum: usize,
+    buffer: &mut BytesMut,
+) {
+    if version != Version::V5 {
+        return;
     }
+    let text = &text[..text.floor_char_boundary(REASON_STRING_LIMIT)];
+    if text.is_empty() || text.len() + 8 > maximum {
+        buffer.put_slice(&[0xE0, 1, reason.0]);
+        return;
+    }
+    // With the limit below 120 every length takes one byte.
+    let length = text.len() as u8;
+    buffer.put_slice(&[0xE0, length + 5, reason.0, length + 3, property::REASON_STRING, 0, length]);
+    buffer.put_slice(text.as_bytes());
 }
 
 /// Appends a variable byte integer; `value` is below 2^28.
@@ -262,6 +284,9 @@ fn write_by_codec(
     })
     .map(drop)
 }
+
+/// Longest reason string sent in DISCONNECT, in bytes.
+const REASON_STRING_LIMIT: usize = 119;
 
 /// MQTT 3.1.1 has five reasons to refuse.
 fn code_v3(reason: Reason) -> codec::ConnectReturnCode {
