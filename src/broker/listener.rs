@@ -67,6 +67,7 @@ impl Connections {
         }
         by_address.insert(address, here + 1);
         BrokerStats::count(&self.shared.stats.connections);
+        BrokerStats::count(&self.shared.stats.connections_opened);
         Some(Place { connections: Arc::clone(self), address })
     }
 

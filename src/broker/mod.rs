@@ -25,6 +25,7 @@ mod retained;
 mod router;
 mod session;
 mod stats;
+mod sys;
 mod tree;
 mod wire;
 
@@ -48,6 +49,7 @@ use clients::Clients;
 use listener::Listener;
 use router::Router;
 use stats::Throttle;
+use sys::System;
 
 /// What the broker needs to know. The defaults serve one machine: loopback only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,6 +231,9 @@ impl Broker {
                 router.purge();
             }
         }));
+        let Shared { clients, router, stats, .. } = &*self.shared;
+        let system = System::new(Arc::clone(clients), Arc::clone(router), Arc::clone(stats));
+        tasks.spawn(until(stop.clone(), system.run()));
         let mut fault = None;
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
-use super::filter::Filter;
+use super::filter::{self, Filter};
 use super::packet::QoS;
 use super::pressure::Crowded;
 use super::publication::{Draft, Publication};
@@ -43,6 +43,8 @@ pub(crate) struct Subscriber {
 pub(crate) struct Router {
     tree: RwLock<SubscriptionTree<Subscriber>>,
     retained: RwLock<RetainedStore>,
+    /// Retained `$SYS` messages: the broker's own, outside all limits.
+    system: RwLock<RetainedStore>,
     stats: Arc<BrokerStats>,
     retain_warning: Throttle,
 }
@@ -77,6 +79,7 @@ impl Router {
         Self {
             tree: RwLock::new(SubscriptionTree::new()),
             retained: RwLock::new(RetainedStore::new(retained_limit)),
+            system: RwLock::new(RetainedStore::new(usize::MAX)),
             stats,
             retain_warning: Throttle::default(),
         }
@@ -114,12 +117,24 @@ impl Router {
     ) -> bool {
         let share = filter.share.map(|group| format!("$share/{group}/{}", filter.path).into());
         let subscriber = Subscriber { session: Arc::clone(session), grant, share };
-        self.tree.write().insert(filter, session.number(), subscriber)
+        let new = self.tree.write().insert(filter, session.number(), subscriber);
+        if new {
+            BrokerStats::count(&self.stats.subscriptions);
+            BrokerStats::add(&self.stats.shared_subscriptions, u64::from(filter.share.is_some()));
+        }
+        new
     }
 
     /// Takes a subscription away; answers whether there was one.
     pub(crate) fn unsubscribe(&self, filter: Filter<'_>, session: u64) -> bool {
-        self.tree.write().remove(filter, session)
+        let removed = self.tree.write().remove(filter, session);
+        if removed {
+            BrokerStats::lower(&self.stats.subscriptions);
+            if filter.share.is_some() {
+                BrokerStats::lower(&self.stats.shared_subscriptions);
+            }
+        }
+        removed
     }
 
     /// Hands messages that a member of a shared subscription has left behind to the others.
@@ -148,7 +163,9 @@ impl Router {
         feed: &mut Feed,
         deliver: impl FnMut(&Arc<Publication>) -> bool,
     ) -> bool {
-        self.retained.read().advance(feed, deliver)
+        // No wildcard reaches from the one into the other.
+        let store = if filter::is_reserved(&feed.filter) { &self.system } else { &self.retained };
+        store.read().advance(feed, deliver)
     }
 
     /// Throws out retained messages that have expired.
@@ -161,6 +178,12 @@ impl Router {
     fn retain(&self, draft: &mut Draft<'_>) -> (Option<Arc<Publication>>, bool) {
         if !draft.retain {
             return (None, false);
+        }
+        if filter::is_reserved(draft.topic) {
+            let shared = draft.share();
+            // It has no limit.
+            let _ = self.system.write().set(Arc::clone(&shared));
+            return (Some(shared), false);
         }
         if draft.payload.is_empty() {
             let mut retained = self.retained.write();

@@ -310,6 +310,12 @@ impl Session {
         Held(&self.held)
     }
 
+    /// Messages and bytes that wait.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.queue.len(), state.queue.bytes())
+    }
+
     /// Wakes the writer.
     pub(crate) fn wake(&self) {
         self.outgoing.notify_one();

@@ -83,6 +83,38 @@ async fn an_alias_is_left_out_where_telling_it_would_make_the_packet_too_large()
 }
 
 #[tokio::test]
+async fn the_broker_says_how_it_is_under_the_names_of_mosquitto() {
+    let broker = TestBroker::with(|settings| settings.limits.retained_messages = 1).await;
+    let mut client = broker.client(4, "c").await;
+    client.subscribe("$SYS/broker/#", 0).await;
+    let mut seen = std::collections::BTreeMap::new();
+    while !seen.contains_key("$SYS/broker/version") {
+        let (flags, topic, _, payload) = client.message().await;
+        assert_eq!(flags, 1, "retained: {topic}");
+        seen.insert(topic, String::from_utf8(payload).unwrap());
+    }
+    for name in [
+        "uptime",
+        "clients/connected",
+        "clients/total",
+        "messages/received",
+        "messages/sent",
+        "publish/messages/dropped",
+        "retained messages/count",
+        "subscriptions/count",
+        "bytes/received",
+        "load/messages/received/1min",
+    ] {
+        assert!(seen.contains_key(&format!("$SYS/broker/{name}")), "{name} in {seen:?}");
+    }
+    // They leave the whole limit to others.
+    client.publish("a", b"x", 0x01, 0).await;
+    client.ping().await;
+    assert_eq!(broker.stats.dropped_retain.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(broker.stats.subscriptions.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn nobody_but_the_broker_publishes_system_topics() {
     let broker = TestBroker::start().await;
     let mut watcher = broker.client(4, "watcher").await;

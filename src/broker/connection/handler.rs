@@ -22,6 +22,15 @@ use crate::broker::session::{Receipt, Session};
 use crate::broker::stats::BrokerStats;
 use crate::broker::wire::{self, Framing, WireError};
 
+/// Packets and messages of one batch, counted at once at its end.
+#[derive(Debug, Default)]
+struct Tally {
+    packets: u64,
+    messages: u64,
+    payload_bytes: u64,
+    answers: u64,
+}
+
 /// Acts on one connection's packets.
 pub(super) struct Handler<'a> {
     desk: &'a Desk,
@@ -30,8 +39,8 @@ pub(super) struct Handler<'a> {
     generation: u64,
     terms: &'a Terms,
     aliases: Vec<Option<Box<str>>>,
-    /// Messages taken in the present batch.
-    received: u64,
+    /// What the present batch has brought.
+    tally: Tally,
     /// The present batch held acknowledgements.
     progress: bool,
     /// Whom the present batch was too much for.
@@ -52,7 +61,7 @@ impl<'a> Handler<'a> {
             generation: presence.generation,
             terms,
             aliases: Vec::new(),
-            received: 0,
+            tally: Tally::default(),
             progress: false,
             crowded: Crowded::default(),
         }
@@ -90,7 +99,7 @@ impl<'a> Handler<'a> {
             self.desk.note_heard();
             buffer.advance(offset);
         }
-        BrokerStats::add(&self.shared.stats.messages_received, std::mem::take(&mut self.received));
+        self.count();
         flow
     }
 
@@ -121,7 +130,31 @@ impl<'a> Handler<'a> {
         }
     }
 
+    /// Notes that bytes have come.
+    pub(super) fn note_read(&self, count: usize) {
+        BrokerStats::add(&self.shared.stats.bytes_received, count as u64);
+    }
+
+    fn count(&mut self) {
+        let stats = &self.shared.stats;
+        let tally = std::mem::take(&mut self.tally);
+        BrokerStats::add(&stats.packets_received, tally.packets);
+        BrokerStats::add(&stats.messages_received, tally.messages);
+        BrokerStats::add(&stats.payload_bytes_received, tally.payload_bytes);
+        BrokerStats::add(&stats.packets_sent, tally.answers);
+        BrokerStats::add(&stats.pauses, u64::from(!self.crowded.is_empty()));
+    }
+
     fn handle(&mut self, packet: Incoming<'_>, wakes: &mut Wakes) -> ControlFlow<End> {
+        self.tally.packets += 1;
+        self.tally.answers += match &packet {
+            Incoming::Publish(publish) => u64::from(publish.qos != QoS::AtMostOnce),
+            Incoming::Ack(ack) => {
+                u64::from(matches!(ack.kind, AckKind::Received | AckKind::Release))
+            }
+            Incoming::Subscribe(_) | Incoming::Unsubscribe(_) | Incoming::PingRequest => 1,
+            Incoming::Disconnect(_) => 0,
+        };
         match packet {
             Incoming::Publish(publish) => return self.publish(publish, wakes),
             Incoming::Ack(ack) => self.acknowledge(ack),
@@ -134,7 +167,8 @@ impl<'a> Handler<'a> {
     }
 
     fn publish(&mut self, publish: Publish<'_>, wakes: &mut Wakes) -> ControlFlow<End> {
-        self.received += 1;
+        self.tally.messages += 1;
+        self.tally.payload_bytes += publish.payload.len() as u64;
         let resolved = publish.alias.map(|alias| self.resolve(alias, publish.topic));
         let topic = match &resolved {
             None => publish.topic,

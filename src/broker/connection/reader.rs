@@ -42,7 +42,7 @@ impl<'a, R: AsyncRead + Unpin> Reader<'a, R> {
                     }
                     match self.read(needed).await {
                         Ok(0) | Err(_) => return End::Closed,
-                        Ok(_) => {}
+                        Ok(count) => self.handler.note_read(count),
                     }
                 }
             }

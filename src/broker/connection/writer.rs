@@ -111,10 +111,15 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
         self.unfinished = feed_retained(&self.shared.router, &self.session, self.generation);
         let taken = self.session.take(self.generation, BUFFER_BUSY, &mut self.batch);
         let mut batch = std::mem::take(&mut self.batch);
-        let mut sent = 0;
+        BrokerStats::add(&self.shared.stats.packets_sent, batch.len() as u64);
+        let (mut sent, mut payload_bytes) = (0, 0);
         for outgoing in batch.drain(..) {
-            sent += u64::from(self.encode(&outgoing));
+            if let Some(size) = self.encode(&outgoing) {
+                sent += 1;
+                payload_bytes += size as u64;
+            }
         }
+        BrokerStats::add(&self.shared.stats.payload_bytes_sent, payload_bytes);
         self.batch = batch;
         BrokerStats::add(&self.shared.stats.messages_sent, sent);
         taken
@@ -133,15 +138,15 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
         }
     }
 
-    /// Appends one packet; answers whether it was a PUBLISH.
-    fn encode(&mut self, outgoing: &Outgoing) -> bool {
+    /// Appends one packet; answers the payload's size if it was a PUBLISH.
+    fn encode(&mut self, outgoing: &Outgoing) -> Option<usize> {
         let version = self.terms.version;
         let (item, packet_id, dup) = match outgoing {
             Outgoing::Release { packet_id } => {
                 let (kind, packet_id) = (AckKind::Release, *packet_id);
                 let ack = Ack { kind, packet_id, reason: Reason::SUCCESS };
                 wire::write_ack(version, ack, &mut self.buffer);
-                return false;
+                return None;
             }
             Outgoing::Publish { item, packet_id, dup } => (item, *packet_id, *dup),
         };
@@ -166,11 +171,11 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
         if wire::publish_size(version, &delivery) > self.terms.maximum_packet {
             BrokerStats::count(&self.shared.stats.dropped_too_large);
             self.session.abandon(self.generation, packet_id);
-            return false;
+            return None;
         }
         wire::write_publish(version, &delivery, &mut self.buffer);
         self.aliases.note_sent(alias, item.publication.topic());
-        true
+        Some(item.publication.payload().len())
     }
 
     /// Waits for something to do, and gives back large buffers if that takes long.
@@ -189,8 +194,9 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
     async fn write_out(&mut self) -> std::io::Result<()> {
         while !self.buffer.is_empty() {
             // Takes off what was written, so that nothing is sent twice after a cancellation.
-            if self.stream.write_buf(&mut self.buffer).await? == 0 {
-                return Err(std::io::ErrorKind::WriteZero.into());
+            match self.stream.write_buf(&mut self.buffer).await? {
+                0 => return Err(std::io::ErrorKind::WriteZero.into()),
+                count => BrokerStats::add(&self.shared.stats.bytes_sent, count as u64),
             }
         }
         self.stream.flush().await
