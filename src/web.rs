@@ -87,8 +87,8 @@ async fn numbers(State(web): State<Web>) -> Result<impl IntoResponse, Infallible
     for (name, kind, value) in web.broker.list() {
         // A counter's name ends in _total, as Prometheus wants it.
         let unit = if kind == "counter" { "_total" } else { "" };
-        let help = format!("Broker: {}.", name.replace('_', " "));
-        metrics::render(&mut text, &format!("meterbridge_broker_{name}{unit}"), &help, kind, value);
+        let help = BrokerStats::help(name);
+        metrics::render(&mut text, &format!("meterbridge_broker_{name}{unit}"), help, kind, value);
     }
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

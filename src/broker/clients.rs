@@ -136,7 +136,9 @@ impl Clients {
         let Attached { generation, close, displaced_will } = session.attach(terms);
         BrokerStats::set(&self.stats.sessions, sessions.len());
         drop(sessions);
-        BrokerStats::count(&self.stats.clients);
+        let before = self.stats.clients.fetch_add(1, Ordering::Relaxed);
+        BrokerStats::raise(&self.stats.clients_maximum, before + 1);
+        BrokerStats::count(&self.stats.connects);
         // From here on the presence leaves the session again, whatever goes wrong.
         let presence = Presence { session, generation, clients: Arc::clone(self), left: false };
         self.publish_will(displaced_will, presence.session.number());
@@ -168,12 +170,28 @@ impl Clients {
         }
     }
 
+    /// Looks at all queues and shows what waits in them.
+    pub(crate) fn measure(&self) {
+        let sessions: Vec<Arc<Session>> = self.sessions.lock().values().map(Arc::clone).collect();
+        let (mut messages, mut bytes, mut longest) = (0, 0, 0);
+        for session in sessions {
+            let (count, size) = session.queued();
+            messages += count;
+            bytes += size;
+            longest = longest.max(count);
+        }
+        BrokerStats::set(&self.stats.queued_messages, messages);
+        BrokerStats::set(&self.stats.queued_bytes, bytes);
+        BrokerStats::set(&self.stats.queued_longest, longest);
+    }
+
     fn meet_deadlines(&self) {
         let now = Instant::now();
         loop {
             let due = self.deadlines.lock().take_due(now);
             let Some(session) = due else { return };
             let aftermath = session.on_deadline(now);
+            BrokerStats::add(&self.stats.sessions_expired, u64::from(aftermath.ended));
             self.settle(&session, aftermath);
         }
     }
@@ -196,12 +214,15 @@ impl Clients {
         self.publish_will(aftermath.will, session.number());
     }
 
+    /// Takes an ended session out of the tree, and hands what it owes to the other members of its
+    /// shared subscriptions.
     fn forget_subscriptions(&self, session: &Session) {
         for text in session.take_filters() {
             if let Ok(filter) = Filter::parse(&text) {
                 self.router.unsubscribe(filter, session.number());
             }
         }
+        self.router.pass_on(session.take_shared());
     }
 
     fn publish_will(&self, will: Option<Will>, origin: u64) {

@@ -4,6 +4,7 @@
 //! and one that floods is still answered. Whatever goes wrong here, a panic included, ends this
 //! connection alone: the `Presence` leaves the session when it is dropped.
 
+mod aliases;
 mod handler;
 mod handshake;
 mod reader;
@@ -132,11 +133,23 @@ pub(crate) async fn serve<S>(
     reader.linger(farewell.linger).await;
 }
 
+/// Tells a client for which there is no room so, if it says who it is at once.
+pub(crate) async fn turn_away<S>(mut stream: S, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = handshake::turn_away(&mut stream) => {}
+    }
+}
+
 /// What is owed to a client at the end.
 struct Farewell {
     /// Send what is queued first.
     drain: bool,
-    reason: Option<Reason>,
+    /// With the same in words.
+    reason: Option<(Reason, String)>,
     /// Wait for the client to read it.
     linger: bool,
 }
@@ -145,13 +158,17 @@ impl Farewell {
     fn of(end: &End) -> Self {
         let reason = match end {
             End::Closed | End::Left(_) => None,
-            End::Refused(error) => Some(error.reason()),
-            End::Denied(reason) | End::Told(reason) => Some(*reason),
-            End::Silent => Some(Reason::KEEP_ALIVE_TIMEOUT),
-            End::Stopping => Some(Reason::SERVER_SHUTTING_DOWN),
+            End::Refused(error) => Some((error.reason(), error.to_string())),
+            End::Denied(reason) | End::Told(reason) => Some(in_words(*reason)),
+            End::Silent => Some(in_words(Reason::KEEP_ALIVE_TIMEOUT)),
+            End::Stopping => Some(in_words(Reason::SERVER_SHUTTING_DOWN)),
         };
-        Self { drain: matches!(end, End::Stopping), reason, linger: reason.is_some() }
+        Self { drain: matches!(end, End::Stopping), linger: reason.is_some(), reason }
     }
+}
+
+fn in_words(reason: Reason) -> (Reason, String) {
+    (reason, reason.text().to_owned())
 }
 
 fn leave(end: &End) -> Leave {
@@ -160,8 +177,7 @@ fn leave(end: &End) -> Leave {
             publish_will: disconnect.reason != Reason::SUCCESS,
             expiry: disconnect.session_expiry,
         },
-        // Nobody is left to be told, and every client sees the broker go.
-        End::Stopping => Leave { publish_will: false, expiry: None },
+        // Stopping included: the client has not said goodbye, and a retained will outlives the broker.
         _ => Leave { publish_will: true, expiry: None },
     }
 }
@@ -210,6 +226,8 @@ struct Terms {
     session_expiry: u32,
     /// The largest packet the client takes, in bytes.
     maximum_packet: usize,
+    /// Topic aliases the client takes.
+    topic_aliases: u16,
     silence_limit: Option<Duration>,
 }
 

@@ -108,6 +108,11 @@ pub(crate) fn check_topic(topic: &str) -> Result<(), WireError> {
     Err(WireError::Topic { topic: topic.chars().take(100).collect(), fault })
 }
 
+/// Whether only the broker itself may publish to `topic`.
+pub(crate) fn is_reserved(topic: &str) -> bool {
+    topic.strip_prefix("$SYS").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Whether a valid filter matches a valid topic, both as UTF-8.
 ///
 /// A wildcard in the first level never matches a topic that starts with `$`.

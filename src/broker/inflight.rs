@@ -102,6 +102,16 @@ impl Inflight {
         self.remove(id, |_| true);
     }
 
+    /// The messages of shared subscriptions that others can have instead. Not those of QoS 2: one that
+    /// was sent may have been received (MQTT 5, section 4.8.2).
+    pub(crate) fn shared(&self) -> Vec<Queued> {
+        let published = |entry: &Entry| match &entry.stage {
+            Stage::Published(item) if item.qos == QoS::AtLeastOnce => Some(item.clone()),
+            _ => None,
+        };
+        self.entries.iter().filter_map(published).filter(|item| item.share.is_some()).collect()
+    }
+
     /// A new connection has come: everything open has to be sent again.
     pub(crate) fn restart(&mut self) {
         for entry in &mut self.entries {
@@ -157,7 +167,13 @@ mod tests {
             expiry: None,
             properties: Vec::new(),
         };
-        Queued { publication: { draft }.share(), qos, retain: false, ids: SubscriptionIds::new() }
+        Queued {
+            publication: { draft }.share(),
+            qos,
+            retain: false,
+            ids: SubscriptionIds::new(),
+            share: None,
+        }
     }
 
     #[test]

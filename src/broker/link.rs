@@ -9,6 +9,7 @@ use super::access::Login;
 use super::clients::Clients;
 use super::filter::{self, Filter, FilterError};
 use super::packet::QoS;
+use super::pressure::Crowded;
 use super::publication::{Draft, Publication};
 use super::queue::{Queued, SubscriptionIds};
 use super::retained::Feed;
@@ -62,9 +63,10 @@ impl Link {
 
     /// Publishes messages in their order, waking each subscriber once.
     ///
-    /// Never waits: a subscriber that cannot keep up loses its oldest QoS 0 messages, which is
-    /// counted. A message whose topic is no topic name is dropped and logged.
-    pub fn publish_all<'a>(&self, messages: impl Iterator<Item = Message<'a>>) {
+    /// Does not wait itself: whoever publishes much should `wait` on what this answers before it
+    /// goes on. A subscriber that cannot keep up loses its oldest QoS 0 messages, which is counted.
+    /// A message whose topic is no topic name is dropped and logged.
+    pub fn publish_all<'a>(&self, messages: impl Iterator<Item = Message<'a>>) -> Crowded {
         let mut count = 0;
         let drafts =
             messages.inspect(|_| count += 1).filter(|message| self.is_publishable(message));
@@ -76,8 +78,9 @@ impl Link {
             expiry: None,
             properties: Vec::new(),
         });
-        self.router.publish_all(drafts, 0);
+        let crowded = self.router.publish_all(drafts, 0);
         BrokerStats::add(&self.stats.messages_from_gateway, count);
+        crowded
     }
 
     /// Subscribes to a topic filter. Retained messages come first, and more than once if a topic
@@ -193,6 +196,7 @@ pub(crate) fn feed_retained(router: &Router, session: &Session, generation: u64)
                 qos: qos.min(publication.qos),
                 retain: true,
                 ids: id.into_iter().collect::<SubscriptionIds>(),
+                share: None,
             });
             messages -= 1;
             bytes = bytes.saturating_sub(publication.size());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -23,6 +24,8 @@ pub(crate) struct Connections {
     pub(super) shared: Arc<Shared>,
     places: Arc<transport::Places>,
     refusal: Throttle,
+    /// Connections that are being told that there is no room for them.
+    turned_away: Arc<Semaphore>,
     accept_failure: Throttle,
 }
 
@@ -46,7 +49,13 @@ impl Connections {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let limits = &shared.limits;
         let places = transport::Places::new(limits.connections, limits.connections_per_address);
-        Self { shared, places, refusal: Throttle::default(), accept_failure: Throttle::default() }
+        Self {
+            shared,
+            places,
+            refusal: Throttle::default(),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
+            accept_failure: Throttle::default(),
+        }
     }
 
     /// A place for a connection from `peer`, if there is one left.
@@ -54,6 +63,7 @@ impl Connections {
         match self.places.take(peer.ip()) {
             Ok(place) => {
                 BrokerStats::count(&self.shared.stats.connections);
+                BrokerStats::count(&self.shared.stats.connections_opened);
                 Some(Place { shared: Arc::clone(&self.shared), _place: place })
             }
             Err(full) => {
@@ -81,6 +91,15 @@ impl Connections {
         tasks: &mut JoinSet<()>,
     ) {
         let Some(place) = self.place(peer) else {
+            // When many come at once, the rest is closed without a word; so is whoever would have
+            // to be told by TLS.
+            if let (None, Ok(permit)) = (tls, Arc::clone(&self.turned_away).try_acquire_owned()) {
+                let stop = stop.clone();
+                tasks.spawn(async move {
+                    connection::turn_away(stream, stop).await;
+                    drop(permit);
+                });
+            }
             return;
         };
         transport::prepare(&stream);
@@ -214,4 +233,6 @@ fn explain(error: &std::io::Error) -> String {
 
 /// How long connections may take to send what is queued and say goodbye.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// Connections over the limit that are answered at a time.
+const TURNED_AWAY: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -20,12 +20,14 @@ mod inflight;
 mod link;
 mod listener;
 mod packet;
+mod pressure;
 mod publication;
 mod queue;
 mod retained;
 mod router;
 mod session;
 mod stats;
+mod sys;
 mod tree;
 mod wire;
 
@@ -47,6 +49,7 @@ pub use door::{ByteStream, Complaints, Door, Seat};
 pub use filter::{FilterError, check_filter};
 pub use link::{Link, Message, Received, Subscription};
 pub use packet::QoS;
+pub use pressure::Crowded;
 pub use stats::BrokerStats;
 
 use access::Access;
@@ -54,6 +57,7 @@ use clients::Clients;
 use listener::{Connections, Listener};
 use router::Router;
 use stats::Throttle;
+use sys::System;
 
 use crate::tls::{Credentials, TlsErrors, TlsFiles};
 
@@ -302,6 +306,9 @@ impl Broker {
                 router.purge();
             }
         }));
+        let Shared { clients, router, stats, .. } = &*self.shared;
+        let system = System::new(Arc::clone(clients), Arc::clone(router), Arc::clone(stats));
+        tasks.spawn(until(stop.clone(), system.run()));
         let mut fault = None;
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {

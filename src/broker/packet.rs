@@ -71,6 +71,22 @@ impl Reason {
     pub(crate) const QUOTA_EXCEEDED: Self = Self(0x97);
     pub(crate) const CONNECTION_RATE_EXCEEDED: Self = Self(0x9F);
 
+    /// The code in words, for reason strings.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::CLIENT_ID_NOT_VALID => "client id not valid",
+            Self::NOT_AUTHORIZED => "not authorized",
+            Self::SERVER_SHUTTING_DOWN => "the broker is stopping",
+            Self::BAD_AUTHENTICATION_METHOD => "no extended authentication here",
+            Self::KEEP_ALIVE_TIMEOUT => "nothing heard for one and a half times the keep-alive",
+            Self::SESSION_TAKEN_OVER => "another connection came with this client id",
+            Self::RECEIVE_MAXIMUM_EXCEEDED => "more open QoS 2 messages than the receive maximum",
+            Self::TOPIC_ALIAS_INVALID => "topic alias not known",
+            Self::QUOTA_EXCEEDED => "a limit of the broker is reached",
+            _ => "",
+        }
+    }
+
     /// Whether the code tells of a failure.
     pub(crate) fn is_error(self) -> bool {
         self.0 >= 0x80
@@ -104,6 +120,8 @@ pub(crate) struct Connect {
     pub(crate) receive_maximum: u16,
     /// The largest packet the client takes, in bytes.
     pub(crate) maximum_packet: Option<u32>,
+    /// How many topic aliases the client takes.
+    pub(crate) topic_alias_maximum: u16,
     pub(crate) authentication_method: Option<String>,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Password>,
@@ -237,4 +255,6 @@ pub(crate) struct ConnAck {
     pub(crate) receive_maximum: u16,
     pub(crate) maximum_packet: u32,
     pub(crate) topic_alias_maximum: u16,
+    /// Why the client is refused, in words. MQTT 5.
+    pub(crate) reason_string: Option<String>,
 }

@@ -24,6 +24,8 @@ pub(crate) struct Queued {
     /// The retain flag as the client is to see it.
     pub(crate) retain: bool,
     pub(crate) ids: SubscriptionIds,
+    /// The shared subscription it came by, as subscribed to.
+    pub(crate) share: Option<Arc<str>>,
 }
 
 /// What became of a message that was to be queued.
@@ -67,6 +69,23 @@ impl Queue {
     /// Memory taken by the messages, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether publishers should be slowed down.
+    pub(crate) fn is_above_high_mark(&self) -> bool {
+        self.len() > (self.max_messages / 2).min(HIGH_MESSAGES)
+            || self.bytes > (self.max_bytes / 2).min(HIGH_BYTES)
+    }
+
+    /// Whether publishers that were slowed down should still wait.
+    pub(crate) fn is_above_low_mark(&self) -> bool {
+        self.len() > (self.max_messages / 4).min(HIGH_MESSAGES / 2)
+            || self.bytes > (self.max_bytes / 4).min(HIGH_BYTES / 2)
+    }
+
+    /// Whether messages wait here that the client will have to acknowledge.
+    pub(crate) fn holds_acknowledged(&self) -> bool {
+        !self.acknowledged.is_empty()
     }
 
     /// Queues a message; see `Pushed` for what happens when there is no room.
@@ -115,6 +134,16 @@ impl Queue {
         (messages > 0 && bytes > 0).then_some((messages, bytes))
     }
 
+    /// Takes out, in their order, the messages of shared subscriptions that others can have instead.
+    pub(crate) fn take_shared(&mut self) -> Vec<Queued> {
+        let queue = std::mem::take(&mut self.acknowledged);
+        let (shared, own): (VecDeque<_>, _) =
+            queue.into_iter().partition(|(_, item)| item.share.is_some());
+        self.acknowledged = own;
+        self.bytes -= shared.iter().map(|(_, item)| item.publication.size()).sum::<usize>();
+        shared.into_iter().map(|(_, item)| item).collect()
+    }
+
     /// Drops all QoS 0: nobody is there to take it.
     pub(crate) fn drop_unacknowledged(&mut self) {
         for (_, item) in std::mem::take(&mut self.unacknowledged) {
@@ -129,6 +158,9 @@ impl Queue {
     }
 }
 
+/// Above this much a queue is crowded and slows its publishers down.
+const HIGH_MESSAGES: usize = 4096;
+const HIGH_BYTES: usize = 2 * 1024 * 1024;
 /// Messages and bytes a client's retained messages may take up in its queue at a time.
 const FEED_MESSAGES: usize = 1024;
 const FEED_BYTES: usize = 1024 * 1024;
@@ -141,7 +173,13 @@ mod tests {
     fn item(topic: &str, qos: QoS) -> Queued {
         let draft =
             Draft { topic, payload: b"", qos, retain: false, expiry: None, properties: Vec::new() };
-        Queued { publication: { draft }.share(), qos, retain: false, ids: SubscriptionIds::new() }
+        Queued {
+            publication: { draft }.share(),
+            qos,
+            retain: false,
+            ids: SubscriptionIds::new(),
+            share: None,
+        }
     }
 
     fn drain(queue: &mut Queue, window_open: bool) -> Vec<String> {

@@ -11,8 +11,9 @@ use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::access::Screen;
-use super::filter::Filter;
+use super::filter::{self, Filter};
 use super::packet::QoS;
+use super::pressure::Crowded;
 use super::publication::{Draft, Publication};
 use super::queue::{Queued, SubscriptionIds};
 use super::retained::{Feed, RetainedStore};
@@ -42,6 +43,8 @@ impl Grant {
 pub(crate) struct Subscriber {
     session: Arc<Session>,
     grant: Grant,
+    /// The filter as subscribed to, of a shared subscription.
+    share: Option<Arc<str>>,
 }
 
 /// The subscriptions and the retained messages of the broker.
@@ -49,6 +52,8 @@ pub(crate) struct Subscriber {
 pub(crate) struct Router {
     tree: RwLock<SubscriptionTree<Subscriber>>,
     retained: RwLock<RetainedStore>,
+    /// Retained `$SYS` messages: the broker's own, outside all limits.
+    system: RwLock<RetainedStore>,
     stats: Arc<BrokerStats>,
     retain_warning: Throttle,
 }
@@ -62,13 +67,17 @@ pub(crate) struct Routed {
     pub(crate) retain_refused: bool,
 }
 
-/// Sessions to be woken at the end of a batch. Dropping it wakes them.
+/// What a batch of messages leaves to be done at its end. Dropping it wakes the sessions that sleep.
 #[derive(Debug, Default)]
-pub(crate) struct Wakes(Vec<Arc<Session>>);
+pub(crate) struct Wakes {
+    asleep: Vec<Arc<Session>>,
+    /// Whom the publisher should wait for.
+    pub(crate) crowded: Crowded,
+}
 
 impl Drop for Wakes {
     fn drop(&mut self) {
-        for session in self.0.drain(..) {
+        for session in self.asleep.drain(..) {
             session.wake();
         }
     }
@@ -79,6 +88,7 @@ impl Router {
         Self {
             tree: RwLock::new(SubscriptionTree::new()),
             retained: RwLock::new(RetainedStore::new(retained_limit)),
+            system: RwLock::new(RetainedStore::new(usize::MAX)),
             stats,
             retain_warning: Throttle::default(),
         }
@@ -92,7 +102,11 @@ impl Router {
     }
 
     /// Publishes a batch under one lock.
-    pub(crate) fn publish_all<'a>(&self, drafts: impl Iterator<Item = Draft<'a>>, origin: u64) {
+    pub(crate) fn publish_all<'a>(
+        &self,
+        drafts: impl Iterator<Item = Draft<'a>>,
+        origin: u64,
+    ) -> Crowded {
         let mut wakes = Wakes::default();
         let tree = self.tree.read();
         for mut draft in drafts {
@@ -100,6 +114,7 @@ impl Router {
             fan_out(&tree, &mut draft, shared, origin, &mut wakes);
         }
         drop(tree);
+        std::mem::take(&mut wakes.crowded)
     }
 
     /// Adds or replaces a subscription; answers whether it is new.
@@ -109,13 +124,48 @@ impl Router {
         session: &Arc<Session>,
         grant: Grant,
     ) -> bool {
-        let subscriber = Subscriber { session: Arc::clone(session), grant };
-        self.tree.write().insert(filter, session.number(), subscriber)
+        let share = filter.share.map(|group| format!("$share/{group}/{}", filter.path).into());
+        let subscriber = Subscriber { session: Arc::clone(session), grant, share };
+        let new = self.tree.write().insert(filter, session.number(), subscriber);
+        if new {
+            BrokerStats::count(&self.stats.subscriptions);
+            BrokerStats::add(&self.stats.shared_subscriptions, u64::from(filter.share.is_some()));
+        }
+        new
     }
 
     /// Takes a subscription away; answers whether there was one.
     pub(crate) fn unsubscribe(&self, filter: Filter<'_>, session: u64) -> bool {
-        self.tree.write().remove(filter, session)
+        let removed = self.tree.write().remove(filter, session);
+        if removed {
+            BrokerStats::lower(&self.stats.subscriptions);
+            if filter.share.is_some() {
+                BrokerStats::lower(&self.stats.shared_subscriptions);
+            }
+        }
+        removed
+    }
+
+    /// Hands messages that a member of a shared subscription has left behind to the others.
+    pub(crate) fn pass_on(&self, items: Vec<Queued>) {
+        let mut wakes = Wakes::default();
+        let tree = self.tree.read();
+        for item in items {
+            let Ok(topic) = std::str::from_utf8(item.publication.topic()) else { continue };
+            let leaves: Leaves<'_> = tree.matching(topic);
+            for group in leaves.iter().flat_map(|leaf| &leaf.groups) {
+                let may_have =
+                    |member: &Subscriber| member.grant.lets_through(item.publication.topic());
+                match group.next_member(may_have, |member| member.session.is_connected()) {
+                    Some(member) if member.value.share == item.share => {
+                        // Not the sender's own: no-local cannot be had on a shared subscription.
+                        let member = std::slice::from_ref(&member);
+                        deliver(member, &item.publication, 0, &mut wakes);
+                    }
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// The next retained messages for a new subscription; see `RetainedStore::advance`.
@@ -124,7 +174,9 @@ impl Router {
         feed: &mut Feed,
         deliver: impl FnMut(&Arc<Publication>) -> bool,
     ) -> bool {
-        self.retained.read().advance(feed, deliver)
+        // No wildcard reaches from the one into the other.
+        let store = if filter::is_reserved(&feed.filter) { &self.system } else { &self.retained };
+        store.read().advance(feed, deliver)
     }
 
     /// Throws out retained messages that have expired.
@@ -137,6 +189,12 @@ impl Router {
     fn retain(&self, draft: &mut Draft<'_>) -> (Option<Arc<Publication>>, bool) {
         if !draft.retain {
             return (None, false);
+        }
+        if filter::is_reserved(draft.topic) {
+            let shared = draft.share();
+            // It has no limit.
+            let _ = self.system.write().set(Arc::clone(&shared));
+            return (Some(shared), false);
         }
         if draft.payload.is_empty() {
             let mut retained = self.retained.write();
@@ -237,9 +295,14 @@ fn deliver(
         qos: qos.min(publication.qos),
         retain: keep_retain && publication.retain,
         ids,
+        share: entry.value.share.clone(),
     };
     let session = &entry.value.session;
-    if session.deliver(item) {
-        wakes.0.push(Arc::clone(session));
+    let delivered = session.deliver(item);
+    if delivered.wake {
+        wakes.asleep.push(Arc::clone(session));
+    }
+    if delivered.crowded {
+        wakes.crowded.add(session);
     }
 }

@@ -14,11 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
 
 use super::access::Login;
 use super::inflight::Repeat;
 use super::packet::{Ack, AckKind, QoS, Reason, Will};
+use super::pressure::Patience;
 use super::queue::{Pushed, Queue, Queued};
 use super::retained::Feed;
 use super::stats::{BrokerStats, Throttle};
@@ -33,6 +35,10 @@ pub(crate) struct Session {
     client_id: Arc<str>,
     connected: AtomicBool,
     outgoing: Notify,
+    /// Told when the queue is crowded no longer.
+    room: Notify,
+    /// The connection waits for another session's queue and reads nothing.
+    held: AtomicBool,
     state: Mutex<State>,
     stats: Arc<BrokerStats>,
     overflow_warning: Throttle,
@@ -90,6 +96,25 @@ pub(crate) enum Taken {
     Detached,
 }
 
+/// What a delivery calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    /// The writer sleeps and is to be woken, at the end of the batch.
+    pub(crate) wake: bool,
+    /// The publisher should wait before it goes on.
+    pub(crate) crowded: bool,
+}
+
+/// A session's connection is not read from for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Held<'a>(&'a AtomicBool);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 /// What became of an incoming QoS 2 message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Receipt {
@@ -112,6 +137,8 @@ impl Session {
             client_id: client_id.into(),
             connected: AtomicBool::new(false),
             outgoing: Notify::new(),
+            room: Notify::new(),
+            held: AtomicBool::new(false),
             state: Mutex::new(State::new(queue)),
             stats,
             overflow_warning: Throttle::default(),
@@ -154,6 +181,8 @@ impl Session {
         state.will_due = None;
         state.expires = None;
         state.waiting = false;
+        state.crowd.end();
+        self.room.notify_waiters();
         state.inflight.restart();
         self.connected.store(true, Ordering::Relaxed);
         Attached { generation: state.generation, close, displaced_will }
@@ -168,6 +197,8 @@ impl Session {
         self.connected.store(false, Ordering::Relaxed);
         state.attachment = None;
         state.feeds.clear();
+        state.crowd.end();
+        self.room.notify_waiters();
         state.queue.drop_unacknowledged();
         state.queue.shrink();
         state.expiry = leave.expiry.unwrap_or(state.expiry);
@@ -195,6 +226,8 @@ impl Session {
         let will = state.will.take();
         state.displace(&self.stats);
         state.generation += 1;
+        state.crowd.end();
+        self.room.notify_waiters();
         self.connected.store(false, Ordering::Relaxed);
         will
     }
@@ -211,6 +244,14 @@ impl Session {
     /// Forgets what was subscribed to and answers it, for the tree to forget as well.
     pub(crate) fn take_filters(&self) -> HashSet<Box<str>> {
         std::mem::take(&mut self.state.lock().filters)
+    }
+
+    /// What others of its shared subscriptions should have of a session that has ended.
+    pub(crate) fn take_shared(&self) -> Vec<Queued> {
+        let mut state = self.state.lock();
+        let mut items = state.inflight.shared();
+        items.extend(state.queue.take_shared());
+        items
     }
 
     /// Whether the session is over for good.
@@ -242,18 +283,51 @@ impl Session {
         BrokerStats::count(&self.stats.withheld);
     }
 
-    /// Queues a message. `true`: the writer sleeps and is to be woken, at the end of the batch.
-    pub(crate) fn deliver(&self, item: Queued) -> bool {
-        let mut state = self.state.lock();
+    /// Queues a message.
+    pub(crate) fn deliver(&self, item: Queued) -> Delivered {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         if state.ended || (state.attachment.is_none() && item.qos == QoS::AtMostOnce) {
-            return false;
+            return Delivered { wake: false, crowded: false };
         }
         match state.queue.push(item) {
             Pushed::Kept => {}
             Pushed::Dropped(count) => BrokerStats::add(&self.stats.dropped_queue_full, count),
-            Pushed::Overflow => self.overflow(&mut state),
+            Pushed::Overflow => self.overflow(state),
         }
-        std::mem::take(&mut state.waiting)
+        Delivered {
+            wake: std::mem::take(&mut state.waiting),
+            crowded: state.attachment.is_some() && state.crowd.grown(&state.queue),
+        }
+    }
+
+    /// Ends when the queue is crowded no longer. It counts from the call, not from the first poll.
+    pub(crate) fn room(&self) -> Notified<'_> {
+        self.room.notified()
+    }
+
+    /// Until when a publisher should wait for this session's queue to shrink, if at all.
+    pub(crate) fn worth_waiting_until(&self, patience: Patience) -> Option<Instant> {
+        let mut state = self.state.lock();
+        state.attachment.as_ref()?;
+        if self.held.load(Ordering::Relaxed) && state.queue.holds_acknowledged() {
+            // The acknowledgements that would empty the queue are not being read: its client waits
+            // for somebody else, who may be waiting for it in turn.
+            return None;
+        }
+        state.crowd.deadline(patience, Instant::now())
+    }
+
+    /// Marks the session as one whose connection is not read from, until the guard is dropped.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        self.held.store(true, Ordering::Relaxed);
+        Held(&self.held)
+    }
+
+    /// Messages and bytes that wait.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.queue.len(), state.queue.bytes())
     }
 
     /// Wakes the writer.
@@ -294,6 +368,10 @@ impl Session {
             out.push(next);
         }
         state.waiting = out.is_empty();
+        let State { crowd, queue, .. } = &mut *state;
+        if crowd.shrunk(queue) {
+            self.room.notify_waiters();
+        }
         if out.is_empty() { Taken::Nothing } else { Taken::Some }
     }
 

@@ -20,6 +20,38 @@ pub struct BrokerStats {
     pub retained_messages: AtomicU64,
     /// Gauge: memory taken by retained messages, in bytes.
     pub retained_bytes: AtomicU64,
+    /// Gauge: subscriptions of clients and of the gateway.
+    pub subscriptions: AtomicU64,
+    /// Gauge: those of them that are shared.
+    pub shared_subscriptions: AtomicU64,
+    /// Gauge: messages that wait for clients, measured every ten seconds.
+    pub queued_messages: AtomicU64,
+    /// Gauge: memory taken by messages that wait, in bytes, measured every ten seconds.
+    pub queued_bytes: AtomicU64,
+    /// Gauge: messages in the longest queue, measured every ten seconds.
+    pub queued_longest: AtomicU64,
+    /// Gauge: most clients that were connected at a time.
+    pub clients_maximum: AtomicU64,
+    /// Connections accepted.
+    pub connections_opened: AtomicU64,
+    /// CONNECT packets answered with success.
+    pub connects: AtomicU64,
+    /// Sessions of absent clients that came to their end.
+    pub sessions_expired: AtomicU64,
+    /// Packets of every kind taken from clients.
+    pub packets_received: AtomicU64,
+    /// Packets of every kind written to clients, CONNACK and DISCONNECT left out.
+    pub packets_sent: AtomicU64,
+    /// Bytes read from clients that have connected.
+    pub bytes_received: AtomicU64,
+    /// Bytes written to clients that have connected.
+    pub bytes_sent: AtomicU64,
+    /// Payload bytes in PUBLISH packets taken from clients.
+    pub payload_bytes_received: AtomicU64,
+    /// Payload bytes in PUBLISH packets written to clients.
+    pub payload_bytes_sent: AtomicU64,
+    /// Times a publisher was made to wait for a subscriber's queue.
+    pub pauses: AtomicU64,
     /// PUBLISH packets taken from clients.
     pub messages_received: AtomicU64,
     /// Messages taken from the gateway itself.
@@ -83,6 +115,22 @@ impl BrokerStats {
             ("sessions", "gauge", &self.sessions),
             ("retained_messages", "gauge", &self.retained_messages),
             ("retained_bytes", "gauge", &self.retained_bytes),
+            ("subscriptions", "gauge", &self.subscriptions),
+            ("shared_subscriptions", "gauge", &self.shared_subscriptions),
+            ("queued_messages", "gauge", &self.queued_messages),
+            ("queued_bytes", "gauge", &self.queued_bytes),
+            ("queued_longest", "gauge", &self.queued_longest),
+            ("clients_maximum", "gauge", &self.clients_maximum),
+            ("connections_opened", "counter", &self.connections_opened),
+            ("connects", "counter", &self.connects),
+            ("sessions_expired", "counter", &self.sessions_expired),
+            ("packets_received", "counter", &self.packets_received),
+            ("packets_sent", "counter", &self.packets_sent),
+            ("bytes_received", "counter", &self.bytes_received),
+            ("bytes_sent", "counter", &self.bytes_sent),
+            ("payload_bytes_received", "counter", &self.payload_bytes_received),
+            ("payload_bytes_sent", "counter", &self.payload_bytes_sent),
+            ("pauses", "counter", &self.pauses),
             ("messages_received", "counter", &self.messages_received),
             ("messages_from_gateway", "counter", &self.messages_from_gateway),
             ("messages_sent", "counter", &self.messages_sent),
@@ -113,6 +161,53 @@ impl BrokerStats {
         .map(|(name, kind, number)| (name, kind, number.load(Ordering::Relaxed)))
     }
 
+    /// What the number of this name in `list` is, for people.
+    #[must_use]
+    pub fn help(name: &str) -> &'static str {
+        match name {
+            "connections" => "Open MQTT connections.",
+            "clients" => "Connected MQTT clients.",
+            "sessions" => "Sessions, those of absent clients included.",
+            "retained_messages" => "Topics with a retained message.",
+            "retained_bytes" => "Memory taken by retained messages.",
+            "subscriptions" => "Subscriptions of clients and of the gateway.",
+            "shared_subscriptions" => "Subscriptions that share their messages with others.",
+            "queued_messages" => "Messages that wait for clients.",
+            "queued_bytes" => "Memory taken by messages that wait for clients.",
+            "queued_longest" => "Messages in the longest queue of a client.",
+            "clients_maximum" => "Most clients that were connected at a time.",
+            "connections_opened" => "MQTT connections accepted.",
+            "connects" => "Clients let in.",
+            "sessions_expired" => "Sessions of absent clients that came to their end.",
+            "packets_received" => "MQTT packets of every kind from clients.",
+            "packets_sent" => "MQTT packets of every kind to clients.",
+            "bytes_received" => "Bytes from MQTT clients.",
+            "bytes_sent" => "Bytes to MQTT clients.",
+            "payload_bytes_received" => "Payload bytes published by clients.",
+            "payload_bytes_sent" => "Payload bytes delivered to clients.",
+            "pauses" => "Times a publisher waited for a subscriber that was behind.",
+            "messages_received" => "Messages published by clients.",
+            "messages_from_gateway" => "Messages published by the gateway itself.",
+            "messages_sent" => "Messages delivered to clients.",
+            "dropped_queue_full" => "QoS 0 messages dropped because a client did not keep up.",
+            "dropped_quota" => "QoS 1 and 2 messages that a client's queue had no room for.",
+            "dropped_expired" => "Messages that expired before they could be delivered.",
+            "dropped_too_large" => "Messages larger than the receiving client takes.",
+            "dropped_retain" => "Messages not retained because too many topics were.",
+            "refused_connections" => "Connections over a limit.",
+            "refused_connects" => "Clients not let in.",
+            "refused_publishes" => "Messages that their client was not allowed to publish.",
+            "connect_timeouts" => "Connections on which no CONNECT came in time.",
+            "refused_packets" => "Connections ended for breaking a rule of MQTT.",
+            "refused_too_large" => "Connections ended for a packet over the size limit.",
+            "codec_failures" => "Packets that the codec failed on.",
+            "connection_panics" => "Connection tasks that failed: a fault of the broker.",
+            "keep_alive_timeouts" => "Clients not heard in time.",
+            "take_overs" => "Connections ended because their client connected again.",
+            _ => "A number of the broker.",
+        }
+    }
+
     pub(crate) fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
     }
@@ -123,6 +218,10 @@ impl BrokerStats {
 
     pub(crate) fn lower(gauge: &AtomicU64) {
         gauge.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn raise(gauge: &AtomicU64, value: u64) {
+        gauge.fetch_max(value, Ordering::Relaxed);
     }
 
     pub(crate) fn set(gauge: &AtomicU64, value: usize) {
@@ -152,3 +251,15 @@ impl Throttle {
 }
 
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_explained() {
+        for (name, _, _) in BrokerStats::default().list() {
+            assert_ne!(BrokerStats::help(name), BrokerStats::help(""), "{name}");
+        }
+    }
+}

@@ -20,7 +20,7 @@ use super::packet::{Incoming, Reason, Version};
 
 pub(crate) use connect::{decode_connect, version_to_refuse_in};
 pub(crate) use encode::{
-    Delivery, publish_size, write_ack, write_connack, write_disconnect, write_ping_response,
+    Alias, Delivery, publish_size, write_ack, write_connack, write_disconnect, write_ping_response,
     write_publish, write_suback, write_unsuback,
 };
 pub(crate) use header::{Framing, Header, frame};

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use crate::broker::{Link, Message, QoS};
+use crate::broker::{Crowded, Link, Message, QoS};
 use crate::model::Milli;
 use crate::topic::Topic;
 
@@ -61,17 +61,18 @@ impl Batch {
         self.messages.push(Part { topic, payload: self.text.len(), qos, retain });
     }
 
-    /// Hands everything to the link and empties the batch.
-    pub(super) fn send(&mut self, link: &Link) {
+    /// Hands everything to the link and empties the batch. The answer is to be waited for.
+    pub(super) fn send(&mut self, link: &Link) -> Crowded {
         let mut begin = 0;
         let text = &self.text;
-        link.publish_all(self.messages.iter().map(|part| {
+        let crowded = link.publish_all(self.messages.iter().map(|part| {
             let (topic, payload) = (&text[begin..part.topic], &text[part.topic..part.payload]);
             begin = part.payload;
             Message { topic, payload: payload.as_bytes(), qos: part.qos, retain: part.retain }
         }));
         self.text.clear();
         self.messages.clear();
+        crowded
     }
 
     #[cfg(test)]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::broker::Link;
+use crate::broker::{Crowded, Link};
 use crate::bus::Queue;
 use crate::metrics::Metrics;
 use crate::model::{Device, DeviceId, Milli, ReadingSet, Timestamp, Update, Value};
@@ -33,6 +33,8 @@ pub struct Publisher {
     online: BTreeMap<Arc<str>, bool>,
     batch: Batch,
     devices_changed: bool,
+    /// Whom the latest batch was too much for.
+    crowded: Crowded,
 }
 
 /// A meter whose documents are out, and its latest values by the place of the sensor.
@@ -63,6 +65,7 @@ impl Publisher {
             online: BTreeMap::new(),
             batch: Batch::default(),
             devices_changed: true,
+            crowded: Crowded::default(),
         }
     }
 
@@ -83,6 +86,7 @@ impl Publisher {
                 open = updates.drain(&mut waiting) => {
                     for update in waiting.drain(..) {
                         self.take(update);
+                        std::mem::take(&mut self.crowded).wait().await;
                     }
                     if !open {
                         break;
@@ -153,7 +157,7 @@ impl Publisher {
 
     fn send(&mut self) {
         self.metrics.published.add(self.batch.len() as u64);
-        self.batch.send(&self.link);
+        self.crowded = self.batch.send(&self.link);
     }
 }
 

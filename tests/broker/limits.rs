@@ -62,7 +62,7 @@ async fn connections_are_limited_in_all_and_by_address() {
         for _ in 0..5 {
             let mut refused = Raw::open(broker.address).await;
             refused.try_send(&connect(4, "too many", 2, 0, &[])).await;
-            assert_eq!(refused.until_closed().await, []);
+            assert_eq!(refused.until_closed().await, [(0x20, vec![0, 3])], "server unavailable");
         }
         for client in &mut held {
             client.ping().await;

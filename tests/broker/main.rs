@@ -5,11 +5,14 @@
 mod access;
 mod certificates;
 mod clients;
+mod conformance;
 mod delivery;
 mod gateway;
 mod limits;
 mod malformed;
+mod pressure;
 mod sessions;
 mod support;
 mod tls;
+mod triggers;
 mod websocket;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use meterbridge::broker::{
     Broker, BrokerError, BrokerSettings, BrokerStats, ByteStream, Door, Link,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -75,8 +75,10 @@ pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
 
 /// A client on the level of bytes.
 pub(crate) struct Raw {
-    stream: Box<dyn ByteStream>,
+    stream: BufReader<Box<dyn ByteStream>>,
     pub(crate) level: u8,
+    /// What stood behind the reason code of a DISCONNECT.
+    pub(crate) farewell: Vec<u8>,
 }
 
 impl Raw {
@@ -85,7 +87,8 @@ impl Raw {
     }
 
     pub(crate) fn over(stream: impl ByteStream + 'static) -> Self {
-        Self { stream: Box::new(stream), level: 4 }
+        let stream: Box<dyn ByteStream> = Box::new(stream);
+        Self { stream: BufReader::new(stream), level: 4, farewell: Vec::new() }
     }
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         within(self.stream.write_all(bytes)).await.unwrap();
@@ -115,6 +118,9 @@ impl Raw {
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await.ok()?;
+        if first == 0xE0 && self.level == 5 {
+            self.farewell = body.split_off(body.len().min(1));
+        }
         Some((first, body))
     }
 

@@ -10,17 +10,27 @@ use super::{Desk, End, Terms};
 use crate::broker::Shared;
 use crate::broker::access::Judgement;
 use crate::broker::clients::Presence;
-use crate::broker::filter::Filter;
+use crate::broker::filter::{self, Filter};
 use crate::broker::packet::{
     Ack, AckKind, Disconnect, Incoming, Publish, QoS, Reason, RetainHandling, Subscribe,
     SubscribeRequest, Unsubscribe, Version,
 };
+use crate::broker::pressure::Crowded;
 use crate::broker::publication::Draft;
 use crate::broker::retained::Feed;
 use crate::broker::router::{Grant, Wakes};
 use crate::broker::session::{Receipt, Session};
 use crate::broker::stats::BrokerStats;
 use crate::broker::wire::{self, Framing, WireError};
+
+/// Packets and messages of one batch, counted at once at its end.
+#[derive(Debug, Default)]
+struct Tally {
+    packets: u64,
+    messages: u64,
+    payload_bytes: u64,
+    answers: u64,
+}
 
 /// Acts on one connection's packets.
 pub(super) struct Handler<'a> {
@@ -30,10 +40,12 @@ pub(super) struct Handler<'a> {
     generation: u64,
     terms: &'a Terms,
     aliases: Vec<Option<Box<str>>>,
-    /// Messages taken in the present batch.
-    received: u64,
+    /// What the present batch has brought.
+    tally: Tally,
     /// The present batch held acknowledgements.
     progress: bool,
+    /// Whom the present batch was too much for.
+    crowded: Crowded,
 }
 
 impl<'a> Handler<'a> {
@@ -50,13 +62,14 @@ impl<'a> Handler<'a> {
             generation: presence.generation,
             terms,
             aliases: Vec::new(),
-            received: 0,
+            tally: Tally::default(),
             progress: false,
+            crowded: Crowded::default(),
         }
     }
 
-    /// Acts on every whole packet in `buffer`. Continues with the length of the packet that follows,
-    /// where it is known.
+    /// Acts on the whole packets in `buffer`, up to one that somebody's queue is too full for.
+    /// Continues with the length of the packet that follows, where it is known.
     pub(super) fn handle_all(&mut self, buffer: &mut BytesMut) -> ControlFlow<End, Option<usize>> {
         let mut wakes = Wakes::default();
         let mut offset = 0;
@@ -74,22 +87,38 @@ impl<'a> Handler<'a> {
                             if let ControlFlow::Break(end) = self.handle(packet, &mut wakes) {
                                 break ControlFlow::Break(end);
                             }
+                            if !wakes.crowded.is_empty() {
+                                break ControlFlow::Continue(None);
+                            }
                         }
                     }
                 }
             }
         };
+        self.crowded = std::mem::take(&mut wakes.crowded);
         if offset > 0 {
             self.desk.note_heard();
             buffer.advance(offset);
         }
-        BrokerStats::add(&self.shared.stats.messages_received, std::mem::take(&mut self.received));
+        self.count();
         flow
     }
 
     /// Lets the writer have the answers, and waits while too many lie there unsent: a client that
-    /// does not read is not read from.
-    pub(super) async fn hand_over(&mut self) {
+    /// does not read is not read from. Waits as well for subscribers that have too much of what was
+    /// published; answers whether packets may have been left in the buffer for that.
+    pub(super) async fn hand_over(&mut self) -> bool {
+        self.hand_over_replies().await;
+        if self.crowded.is_empty() {
+            return false;
+        }
+        // It is we who do not listen meanwhile, so its keep-alive must not run out.
+        let still_here = || self.desk.note_heard();
+        std::mem::take(&mut self.crowded).wait_as(&self.session, still_here).await;
+        true
+    }
+
+    async fn hand_over_replies(&mut self) {
         let waiting = |limit| self.desk.replies.lock().len() > limit;
         let progress = std::mem::take(&mut self.progress);
         if !progress && !waiting(0) {
@@ -102,7 +131,31 @@ impl<'a> Handler<'a> {
         }
     }
 
+    /// Notes that bytes have come.
+    pub(super) fn note_read(&self, count: usize) {
+        BrokerStats::add(&self.shared.stats.bytes_received, count as u64);
+    }
+
+    fn count(&mut self) {
+        let stats = &self.shared.stats;
+        let tally = std::mem::take(&mut self.tally);
+        BrokerStats::add(&stats.packets_received, tally.packets);
+        BrokerStats::add(&stats.messages_received, tally.messages);
+        BrokerStats::add(&stats.payload_bytes_received, tally.payload_bytes);
+        BrokerStats::add(&stats.packets_sent, tally.answers);
+        BrokerStats::add(&stats.pauses, u64::from(!self.crowded.is_empty()));
+    }
+
     fn handle(&mut self, packet: Incoming<'_>, wakes: &mut Wakes) -> ControlFlow<End> {
+        self.tally.packets += 1;
+        self.tally.answers += match &packet {
+            Incoming::Publish(publish) => u64::from(publish.qos != QoS::AtMostOnce),
+            Incoming::Ack(ack) => {
+                u64::from(matches!(ack.kind, AckKind::Received | AckKind::Release))
+            }
+            Incoming::Subscribe(_) | Incoming::Unsubscribe(_) | Incoming::PingRequest => 1,
+            Incoming::Disconnect(_) => 0,
+        };
         match packet {
             Incoming::Publish(publish) => return self.publish(publish, wakes),
             Incoming::Ack(ack) => self.acknowledge(ack),
@@ -115,7 +168,8 @@ impl<'a> Handler<'a> {
     }
 
     fn publish(&mut self, publish: Publish<'_>, wakes: &mut Wakes) -> ControlFlow<End> {
-        self.received += 1;
+        self.tally.messages += 1;
+        self.tally.payload_bytes += publish.payload.len() as u64;
         let resolved = publish.alias.map(|alias| self.resolve(alias, publish.topic));
         let topic = match &resolved {
             None => publish.topic,
@@ -123,7 +177,7 @@ impl<'a> Handler<'a> {
             Some(None) => return ControlFlow::Break(End::Denied(Reason::TOPIC_ALIAS_INVALID)),
         };
         let (qos, packet_id) = (publish.qos, publish.packet_id);
-        if !self.terms.identity.may_publish(topic) {
+        if filter::is_reserved(topic) || !self.terms.identity.may_publish(topic) {
             self.note_refused_publish(topic);
             self.accept(qos, packet_id, Reason::NOT_AUTHORIZED);
             return ControlFlow::Continue(());

@@ -12,6 +12,7 @@ use super::{BUFFER_START, Terms};
 use crate::broker::Shared;
 use crate::broker::access::{Identity, Login};
 use crate::broker::clients::{Entered, Presence};
+use crate::broker::filter;
 use crate::broker::packet::{ConnAck, Connect, Reason, Version, Will};
 use crate::broker::session;
 use crate::broker::stats::BrokerStats;
@@ -69,6 +70,20 @@ where
     None
 }
 
+/// Refuses a connection that there is no room for: waits for its CONNECT, but not for long.
+pub(super) async fn turn_away<S>(stream: &mut S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut buffer = BytesMut::with_capacity(BUFFER_START);
+    let connect = read_connect(stream, &mut buffer, CONNECT_LIMIT);
+    if let Ok(Ok(connect)) = tokio::time::timeout(TURN_AWAY_TIME, connect).await {
+        // The client may be gone; it was refused either way.
+        let reason = Reason::QUOTA_EXCEEDED;
+        let _ = answer(stream, connect.version, reason, &refusal_in_words(reason, None)).await;
+    }
+}
+
 async fn read_connect<S>(
     stream: &mut S,
     buffer: &mut BytesMut,
@@ -116,6 +131,9 @@ fn enter(
     shared: &Shared,
 ) -> Result<Admitted, Reason> {
     let version = connect.version;
+    if connect.will.as_ref().is_some_and(|will| filter::is_reserved(&will.topic)) {
+        return Err(Reason::NOT_AUTHORIZED);
+    }
     let (keep_alive, server_keep_alive) = agree_keep_alive(&connect, shared)?;
     let assigned = connect.client_id.is_empty().then(make_client_id);
     if assigned.is_some() && version == Version::V3 && !connect.clean {
@@ -134,6 +152,7 @@ fn enter(
         identity,
         session_expiry: connect.session_expiry,
         maximum_packet: connect.maximum_packet.map_or(usize::MAX, |size| size as usize),
+        topic_aliases: connect.topic_alias_maximum,
         silence_limit: (keep_alive > 0)
             .then(|| Duration::from_secs(keep_alive.into()).mul_f64(1.5)),
     };
@@ -146,6 +165,7 @@ fn enter(
         receive_maximum: shared.limits.inflight.max(1),
         maximum_packet: u32::try_from(shared.limits.packet_size).unwrap_or(u32::MAX),
         topic_alias_maximum: TOPIC_ALIASES,
+        reason_string: None,
     };
     Ok((presence, close, terms, connack))
 }
@@ -202,7 +222,8 @@ where
         Refusal::Answered(version, reason, error) => {
             BrokerStats::count(&shared.stats.refused_connects);
             // The client may be gone; it was refused either way.
-            let _ = answer(stream, version, reason, &ConnAck::default()).await;
+            let _ =
+                answer(stream, version, reason, &refusal_in_words(reason, error.as_ref())).await;
             let code = reason.0;
             if error.is_none()
                 && let Some(before) = shared.refusals.pass()
@@ -217,6 +238,13 @@ where
     {
         tracing::warn!(%peer, %error, before, "mqtt client refused");
     }
+}
+
+fn refusal_in_words(reason: Reason, error: Option<&WireError>) -> ConnAck {
+    let text = error.map_or_else(|| reason.text().to_owned(), ToString::to_string);
+    // A client of a version to come may not know reason strings.
+    let told = !text.is_empty() && reason != Reason::UNSUPPORTED_VERSION;
+    ConnAck { reason_string: told.then_some(text), ..ConnAck::default() }
 }
 
 /// Sends CONNACK; `None` when it could not be sent.
@@ -247,4 +275,5 @@ const CONNECT_LIMIT: usize = 512 * 1024;
 pub(super) const TOPIC_ALIASES: u16 = 16;
 /// Unacknowledged messages a client is sent at most. Large enough not to wait for round trips.
 const WINDOW: usize = 1024;
+const TURN_AWAY_TIME: Duration = Duration::from_secs(1);
 const ANSWER_TIME: Duration = Duration::from_secs(5);

@@ -37,10 +37,12 @@ impl<'a, R: AsyncRead + Unpin> Reader<'a, R> {
             match self.handler.handle_all(&mut self.buffer) {
                 ControlFlow::Break(end) => return end,
                 ControlFlow::Continue(needed) => {
-                    self.handler.hand_over().await;
+                    if self.handler.hand_over().await {
+                        continue;
+                    }
                     match self.read(needed).await {
                         Ok(0) | Err(_) => return End::Closed,
-                        Ok(_) => {}
+                        Ok(count) => self.handler.note_read(count),
                     }
                 }
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+use super::aliases::Aliases;
 use super::{BUFFER_BUSY, BUFFER_IDLE, BUFFER_START, Desk, End, Terms};
 use crate::broker::Shared;
 use crate::broker::clients::Presence;
@@ -13,7 +14,7 @@ use crate::broker::link::feed_retained;
 use crate::broker::packet::{Ack, AckKind, Reason, Version};
 use crate::broker::session::{Outgoing, Session, Taken};
 use crate::broker::stats::BrokerStats;
-use crate::broker::wire::{self, Delivery};
+use crate::broker::wire::{self, Alias, Delivery};
 
 /// Writes one connection.
 pub(super) struct Writer<'a, W> {
@@ -22,6 +23,7 @@ pub(super) struct Writer<'a, W> {
     /// lands in the middle of a packet.
     buffer: BytesMut,
     batch: Vec<Outgoing>,
+    aliases: Aliases,
     /// There are retained messages still to be looked through.
     unfinished: bool,
     desk: &'a Desk,
@@ -43,6 +45,7 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
             stream,
             buffer: BytesMut::new(),
             batch: Vec::new(),
+            aliases: Aliases::new(terms.topic_aliases),
             unfinished: false,
             desk,
             shared,
@@ -84,10 +87,11 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
     }
 
     /// Sends what is begun, the last answers and DISCONNECT with `reason`, then closes.
-    pub(super) async fn say_goodbye(&mut self, reason: Option<Reason>) {
+    pub(super) async fn say_goodbye(&mut self, reason: Option<(Reason, String)>) {
         self.take_replies();
-        if let Some(reason) = reason {
-            wire::write_disconnect(self.terms.version, reason, &mut self.buffer);
+        if let Some((reason, text)) = reason {
+            let Terms { version, maximum_packet, .. } = *self.terms;
+            wire::write_disconnect(version, reason, &text, maximum_packet, &mut self.buffer);
         }
         let send = async {
             if self.write_out().await.is_ok() {
@@ -107,10 +111,15 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
         self.unfinished = feed_retained(&self.shared.router, &self.session, self.generation);
         let taken = self.session.take(self.generation, BUFFER_BUSY, &mut self.batch);
         let mut batch = std::mem::take(&mut self.batch);
-        let mut sent = 0;
+        BrokerStats::add(&self.shared.stats.packets_sent, batch.len() as u64);
+        let (mut sent, mut payload_bytes) = (0, 0);
         for outgoing in batch.drain(..) {
-            sent += u64::from(self.encode(&outgoing));
+            if let Some(size) = self.encode(&outgoing) {
+                sent += 1;
+                payload_bytes += size as u64;
+            }
         }
+        BrokerStats::add(&self.shared.stats.payload_bytes_sent, payload_bytes);
         self.batch = batch;
         BrokerStats::add(&self.shared.stats.messages_sent, sent);
         taken
@@ -129,19 +138,20 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
         }
     }
 
-    /// Appends one packet; answers whether it was a PUBLISH.
-    fn encode(&mut self, outgoing: &Outgoing) -> bool {
+    /// Appends one packet; answers the payload's size if it was a PUBLISH.
+    fn encode(&mut self, outgoing: &Outgoing) -> Option<usize> {
         let version = self.terms.version;
         let (item, packet_id, dup) = match outgoing {
             Outgoing::Release { packet_id } => {
                 let (kind, packet_id) = (AckKind::Release, *packet_id);
                 let ack = Ack { kind, packet_id, reason: Reason::SUCCESS };
                 wire::write_ack(version, ack, &mut self.buffer);
-                return false;
+                return None;
             }
             Outgoing::Publish { item, packet_id, dup } => (item, *packet_id, *dup),
         };
-        let delivery = Delivery {
+        let mut alias = self.aliases.find(item.publication.topic());
+        let mut delivery = Delivery {
             publication: &item.publication,
             qos: item.qos,
             retain: item.retain,
@@ -149,14 +159,23 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
             packet_id,
             subscription_ids: if version == Version::V5 { &item.ids } else { &[] },
             expiry: item.publication.seconds_left(),
+            alias,
         };
+        if matches!(alias, Some(Alias::New(_)))
+            && wire::publish_size(version, &delivery) > self.terms.maximum_packet
+        {
+            // Telling the alias may be just what is too much.
+            alias = None;
+            delivery.alias = None;
+        }
         if wire::publish_size(version, &delivery) > self.terms.maximum_packet {
             BrokerStats::count(&self.shared.stats.dropped_too_large);
             self.session.abandon(self.generation, packet_id);
-            return false;
+            return None;
         }
         wire::write_publish(version, &delivery, &mut self.buffer);
-        true
+        self.aliases.note_sent(alias, item.publication.topic());
+        Some(item.publication.payload().len())
     }
 
     /// Waits for something to do, and gives back large buffers if that takes long.
@@ -175,8 +194,9 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
     async fn write_out(&mut self) -> std::io::Result<()> {
         while !self.buffer.is_empty() {
             // Takes off what was written, so that nothing is sent twice after a cancellation.
-            if self.stream.write_buf(&mut self.buffer).await? == 0 {
-                return Err(std::io::ErrorKind::WriteZero.into());
+            match self.stream.write_buf(&mut self.buffer).await? {
+                0 => return Err(std::io::ErrorKind::WriteZero.into()),
+                count => BrokerStats::add(&self.shared.stats.bytes_sent, count as u64),
             }
         }
         self.stream.flush().await

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::broker::access::Login;
 use crate::broker::inflight::Inflight;
 use crate::broker::packet::{Reason, Will};
+use crate::broker::pressure::Crowd;
 use crate::broker::queue::Queue;
 use crate::broker::retained::Feed;
 use crate::broker::stats::BrokerStats;
@@ -28,6 +29,7 @@ pub(super) struct State {
     pub(super) attachment: Option<Attachment>,
     /// The writer found nothing to do and wants to be woken.
     pub(super) waiting: bool,
+    pub(super) crowd: Crowd,
     /// Seconds the session outlives its connection.
     pub(super) expiry: u32,
     pub(super) will: Option<Will>,
@@ -66,6 +68,7 @@ impl State {
             generation: 0,
             attachment: None,
             waiting: false,
+            crowd: Crowd::default(),
             expiry: 0,
             will: None,
             will_due: None,

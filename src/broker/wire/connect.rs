@@ -46,6 +46,10 @@ pub(crate) fn decode_connect(header: Header, packet: &[u8]) -> Result<Connect, W
             .and_then(|found| found.receive_maximum)
             .unwrap_or(u16::MAX),
         maximum_packet: properties.as_ref().and_then(|found| found.max_packet_size),
+        topic_alias_maximum: properties
+            .as_ref()
+            .and_then(|found| found.topic_alias_max)
+            .unwrap_or(0),
         authentication_method: properties.and_then(|found| found.authentication_method),
         user: walk.user.map(str::to_owned),
         password: walk.password.map(Password::new),

@@ -24,13 +24,33 @@ pub(crate) struct Delivery<'a> {
     pub(crate) subscription_ids: &'a [u32],
     /// Seconds of life left, MQTT 5.
     pub(crate) expiry: Option<u32>,
+    /// What the topic is called on this connection, MQTT 5.
+    pub(crate) alias: Option<Alias>,
+}
+
+/// A topic alias of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alias {
+    /// To be told with the topic.
+    New(u16),
+    /// Known to the client; stands in the topic's place.
+    Known(u16),
 }
 
 impl Delivery<'_> {
     fn properties_size(&self) -> usize {
         let expiry = if self.expiry.is_some() { 5 } else { 0 };
         let ids: usize = self.subscription_ids.iter().map(|id| 1 + varint_size(*id as usize)).sum();
-        expiry + ids + self.publication.properties().len()
+        let alias = if self.alias.is_some() { 3 } else { 0 };
+        expiry + ids + alias + self.publication.properties().len()
+    }
+
+    /// The topic with its length before it, empty where an alias stands in its place.
+    fn topic_image(&self) -> &[u8] {
+        match self.alias {
+            Some(Alias::Known(_)) => &[0, 0],
+            _ => self.publication.topic_image(),
+        }
     }
 
     fn remaining_length(&self, version: Version) -> usize {
@@ -42,7 +62,7 @@ impl Delivery<'_> {
                 varint_size(size) + size
             }
         };
-        self.publication.image().len() + id + properties
+        self.topic_image().len() + id + properties + self.publication.payload().len()
     }
 }
 
@@ -69,7 +89,7 @@ pub(crate) fn write_publish(version: Version, delivery: &Delivery<'_>, buffer: &
         buffer.put_slice(publication.image());
         return;
     }
-    buffer.put_slice(publication.topic_image());
+    buffer.put_slice(delivery.topic_image());
     if delivery.qos != QoS::AtMostOnce {
         buffer.put_u16(delivery.packet_id);
     }
@@ -78,6 +98,10 @@ pub(crate) fn write_publish(version: Version, delivery: &Delivery<'_>, buffer: &
         if let Some(seconds) = delivery.expiry {
             buffer.put_u8(property::MESSAGE_EXPIRY);
             buffer.put_u32(seconds);
+        }
+        if let Some(Alias::New(number) | Alias::Known(number)) = delivery.alias {
+            buffer.put_u8(property::TOPIC_ALIAS);
+            buffer.put_u16(number);
         }
         for id in delivery.subscription_ids {
             buffer.put_u8(property::SUBSCRIPTION_ID);
@@ -122,15 +146,21 @@ pub(crate) fn write_connack(
             Version::V5 => code_v5(reason),
         },
     };
-    let properties =
-        (version == Version::V5 && reason == Reason::SUCCESS).then(|| codec::ConnAckProperties {
+    let properties = match (version, reason, &connack.reason_string) {
+        (Version::V5, Reason::SUCCESS, _) => Some(codec::ConnAckProperties {
             receive_max: Some(connack.receive_maximum),
             max_packet_size: Some(connack.maximum_packet),
             assigned_client_identifier: connack.assigned_client_id.clone(),
             topic_alias_max: Some(connack.topic_alias_maximum),
             server_keep_alive: connack.keep_alive,
             ..Default::default()
-        });
+        }),
+        (Version::V5, _, Some(text)) => Some(codec::ConnAckProperties {
+            reason_string: Some(text.clone()),
+            ..Default::default()
+        }),
+        _ => None,
+    };
     write_by_codec(version, codec::Packet::ConnAck(packet, properties), buffer)
 }
 
@@ -198,11 +228,27 @@ pub(crate) fn write_ping_response(buffer: &mut BytesMut) {
     buffer.put_slice(&[0xD0, 0]);
 }
 
-/// Appends DISCONNECT, which exists from server to client on MQTT 5 only.
-pub(crate) fn write_disconnect(version: Version, reason: Reason, buffer: &mut BytesMut) {
-    if version == Version::V5 {
-        buffer.put_slice(&[0xE0, 1, reason.0]);
+/// Appends DISCONNECT, which exists from server to client on MQTT 5 only. `text` says the reason in
+/// words; it is cut, or left out where the packet would be larger than `maximum`.
+pub(crate) fn write_disconnect(
+    version: Version,
+    reason: Reason,
+    text: &str,
+    maximum: usize,
+    buffer: &mut BytesMut,
+) {
+    if version != Version::V5 {
+        return;
     }
+    let text = &text[..text.floor_char_boundary(REASON_STRING_LIMIT)];
+    if text.is_empty() || text.len() + 8 > maximum {
+        buffer.put_slice(&[0xE0, 1, reason.0]);
+        return;
+    }
+    // With the limit below 120 every length takes one byte.
+    let length = text.len() as u8;
+    buffer.put_slice(&[0xE0, length + 5, reason.0, length + 3, property::REASON_STRING, 0, length]);
+    buffer.put_slice(text.as_bytes());
 }
 
 /// Appends a variable byte integer; `value` is below 2^28.
@@ -238,6 +284,9 @@ fn write_by_codec(
     })
     .map(drop)
 }
+
+/// Longest reason string sent in DISCONNECT, in bytes.
+const REASON_STRING_LIMIT: usize = 119;
 
 /// MQTT 3.1.1 has five reasons to refuse.
 fn code_v3(reason: Reason) -> codec::ConnectReturnCode {

@@ -154,10 +154,10 @@ const AUTHENTICATION_DATA: u8 = 22;
 const REQUEST_PROBLEM_INFORMATION: u8 = 23;
 const WILL_DELAY: u8 = 24;
 const REQUEST_RESPONSE_INFORMATION: u8 = 25;
-const REASON_STRING: u8 = 31;
+pub(super) const REASON_STRING: u8 = 31;
 const RECEIVE_MAXIMUM: u8 = 33;
 const TOPIC_ALIAS_MAXIMUM: u8 = 34;
-const TOPIC_ALIAS: u8 = 35;
+pub(super) const TOPIC_ALIAS: u8 = 35;
 const USER_PROPERTY: u8 = 38;
 const MAXIMUM_PACKET_SIZE: u8 = 39;
 

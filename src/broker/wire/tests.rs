@@ -92,7 +92,7 @@ proptest! {
         }.share();
         let packet_id = if qos == QoS::AtMostOnce { 0 } else { packet_id };
         let delivery = Delivery {
-            publication: &publication, qos, retain, dup: false, packet_id, subscription_ids: &[], expiry,
+            publication: &publication, qos, retain, dup: false, packet_id, subscription_ids: &[], expiry, alias: None,
         };
         let mut buffer = BytesMut::new();
         write_publish(version, &delivery, &mut buffer);
