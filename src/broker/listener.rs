@@ -200,7 +200,15 @@ async fn secure(
 ) -> Option<TlsStream<TcpStream>> {
     let reason = match tokio::time::timeout_at(deadline, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => explain(&error),
+        Ok(Err(error)) => {
+            // Whoever only tries the port, a monitor for one, is no cause for worry.
+            if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                BrokerStats::count(&shared.stats.tls_handshake_failures);
+                tracing::debug!(%peer, "connection closed before tls was set up");
+                return None;
+            }
+            explain(&error)
+        }
         Err(_) => {
             BrokerStats::count(&shared.stats.connect_timeouts);
             "it did not end in time".to_owned()

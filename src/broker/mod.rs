@@ -20,6 +20,7 @@ mod inflight;
 mod link;
 mod listener;
 mod packet;
+mod ports;
 mod pressure;
 mod publication;
 mod queue;
@@ -49,17 +50,19 @@ pub use door::{ByteStream, Complaints, Door, Seat};
 pub use filter::{FilterError, check_filter};
 pub use link::{Link, Message, Received, Subscription};
 pub use packet::QoS;
+pub use ports::TlsSettings;
 pub use pressure::Crowded;
 pub use stats::BrokerStats;
 
 use access::Access;
 use clients::Clients;
 use listener::{Connections, Listener};
+use ports::{TlsPorts, open};
 use router::Router;
 use stats::Throttle;
 use sys::System;
 
-use crate::tls::{Credentials, TlsErrors, TlsFiles};
+use crate::tls::TlsErrors;
 
 /// What the broker needs to know. The defaults serve one machine: loopback only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,25 +85,6 @@ impl Default for BrokerSettings {
             limits: Limits::default(),
             access: AccessSettings::default(),
         }
-    }
-}
-
-/// The listener with TLS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// Addresses to listen on; port 0 takes a free one.
-    pub listen: Vec<SocketAddr>,
-    /// Certificate, key, and the authority of client certificates.
-    pub files: TlsFiles,
-    /// How often the files are looked at, to take in renewed ones.
-    pub look_every: Duration,
-}
-
-impl TlsSettings {
-    /// A listener that looks at its files often enough for any renewal.
-    #[must_use]
-    pub fn new(listen: Vec<SocketAddr>, files: TlsFiles) -> Self {
-        Self { listen, files, look_every: Duration::from_secs(10) }
     }
 }
 
@@ -195,15 +179,6 @@ pub struct Broker {
     /// Streams that come in through a [`Door`].
     arrivals: mpsc::Receiver<door::Arrival>,
     door: Door,
-}
-
-/// The open ports of the listener with TLS.
-#[derive(Debug)]
-struct TlsPorts {
-    credentials: Arc<Credentials>,
-    look_every: Duration,
-    listeners: Vec<TcpListener>,
-    addresses: Vec<SocketAddr>,
 }
 
 impl Broker {
@@ -321,27 +296,6 @@ impl Broker {
         }
         fault.map_or(Ok(()), Err)
     }
-}
-
-impl TlsPorts {
-    async fn open(settings: TlsSettings) -> Result<Self, BrokerError> {
-        let credentials = Credentials::load(settings.files).map_err(BrokerError::Tls)?;
-        let (listeners, addresses) = open(settings.listen).await?;
-        let (credentials, look_every) = (Arc::new(credentials), settings.look_every);
-        Ok(Self { credentials, look_every, listeners, addresses })
-    }
-}
-
-async fn open(wanted: Vec<SocketAddr>) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), BrokerError> {
-    let mut listeners = Vec::new();
-    let mut addresses = Vec::new();
-    for address in wanted {
-        let failed = |source| BrokerError::Listen { address, hint: hint(&source), source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        addresses.push(listener.local_addr().map_err(failed)?);
-        listeners.push(listener);
-    }
-    Ok((listeners, addresses))
 }
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {

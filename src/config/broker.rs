@@ -23,7 +23,7 @@ pub struct Broker {
     /// MQTT over WebSocket at `/mqtt` of the web port.
     pub websocket: bool,
     /// Whether clients may come without a login. `None`: only while every listener is on
-    /// loopback; see [`Broker::anonymous_allowed`].
+    /// loopback; see [`Config::anonymous_allowed`](super::Config::anonymous_allowed).
     pub allow_anonymous: Option<bool>,
     /// Logins.
     pub users: Vec<User>,
@@ -127,9 +127,9 @@ pub struct External {
 }
 
 impl Broker {
-    /// Whether clients may come without a login: as configured, else while every listener is out
-    /// of reach for other machines.
-    pub fn anonymous_allowed(&self) -> bool {
+    /// Whether clients may come without a login: as configured, else while every listener of this
+    /// section is out of reach for other machines.
+    pub(super) fn anonymous_allowed(&self) -> bool {
         self.allow_anonymous.unwrap_or_else(|| {
             self.listen.on_loopback()
                 && self.tls.as_ref().is_none_or(|tls| tls.listen.on_loopback())

@@ -80,6 +80,14 @@ impl Part {
     }
 }
 
+/// rustls' words, without its surprise at what is everyday here.
+pub(super) fn words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::General(text) => text.clone(),
+        error => error.to_string(),
+    }
+}
+
 impl TlsErrors {
     pub(super) fn one(error: TlsError) -> Self {
         Self(vec![error])

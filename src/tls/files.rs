@@ -95,7 +95,7 @@ fn explain(path: &Path, error: &std::io::Error) -> String {
             // The owner of a process's own directory in /proc is the user it runs as.
             let asks = std::fs::metadata("/proc/self").map_or_else(
                 |_| String::new(),
-                |me| format!(" and this program runs as user {}", me.uid()),
+                |me| format!(", and this program runs as user {}", me.uid()),
             );
             std::fs::metadata(path).map_or_else(
                 |_| format!("permission denied on the way to it{asks}"),

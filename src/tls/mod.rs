@@ -107,7 +107,7 @@ fn judge(files: &TlsFiles, material: &Material) -> Result<Loaded, TlsErrors> {
     let certified = certified(files, chain, key, &provider).map_err(TlsErrors::one)?;
     let config = server_config(provider, clients, certified).map_err(|source| {
         let (part, path) = (Part::Certificate, files.certificate.clone());
-        TlsErrors::one(TlsError { part, path, problem: Problem::Unusable(source.to_string()) })
+        TlsErrors::one(TlsError { part, path, problem: Problem::Unusable(error::words(&source)) })
     })?;
     Ok(Loaded { config: Arc::new(config), validities })
 }
@@ -138,7 +138,7 @@ fn certified(
     let key = provider
         .key_provider
         .load_private_key(key)
-        .map_err(|source| of_key(Problem::KeyUnusable(source.to_string())))?;
+        .map_err(|source| of_key(Problem::KeyUnusable(error::words(&source))))?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         // Unknown: this kind of key cannot tell its public half. Clients will.
@@ -148,7 +148,7 @@ fn certified(
         }
         Err(source) => {
             let (part, path) = (Part::Certificate, files.certificate.clone());
-            Err(TlsError { part, path, problem: Problem::Unusable(source.to_string()) })
+            Err(TlsError { part, path, problem: Problem::Unusable(error::words(&source)) })
         }
     }
 }
@@ -167,7 +167,7 @@ fn client_verifier(
     let authorities = files::certificates(Part::ClientCa, path, read)?;
     let mut roots = RootCertStore::empty();
     for authority in &authorities {
-        roots.add(authority.clone()).map_err(|source| unusable(source.to_string()))?;
+        roots.add(authority.clone()).map_err(|source| unusable(error::words(&source)))?;
     }
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))

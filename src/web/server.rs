@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -48,6 +49,7 @@ pub(super) async fn run(
 ) -> io::Result<()> {
     let places = Places::new(limits.connections, limits.connections_per_address);
     let mut tasks = JoinSet::new();
+    let mut told: Option<Instant> = None;
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -73,7 +75,12 @@ pub(super) async fn run(
                     drop(place);
                 });
             }
-            Err(full) => tracing::warn!(%peer, ?full, "web connection refused: limit reached"),
+            Err(full) if told.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) => {
+                told = Some(Instant::now());
+                let (total, here) = (full.total, full.here);
+                tracing::warn!(%peer, total, here, "web connections are refused: limit reached");
+            }
+            Err(_) => {}
         }
     }
 }
@@ -104,6 +111,8 @@ fn see_off(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
+/// Whoever dials again and again must not fill the log.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Largest head of a request, and read at a time.
 const BUFFER: usize = 64 * 1024;

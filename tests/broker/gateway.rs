@@ -8,6 +8,7 @@ use tokio::process::{Child, ChildStderr, Command};
 
 use crate::certificates::Authority;
 use crate::support::within;
+use crate::websocket::Socket;
 
 /// The program, started in a directory with a `config.yaml`.
 struct Program {
@@ -42,6 +43,12 @@ impl Program {
     }
 }
 
+/// Of `url="http://127.0.0.1:8080/"`.
+fn port(line: &str) -> u16 {
+    let (_, port) = line.trim_end_matches(['/', '"']).rsplit_once(':').unwrap();
+    port.parse().unwrap()
+}
+
 fn address(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("address=").unwrap();
     rest.split_whitespace().next().unwrap().parse().unwrap()
@@ -55,7 +62,7 @@ web: {listen: 127.0.0.1:0}
 ";
 
 #[tokio::test]
-async fn the_program_serves_tls_from_its_configuration_and_takes_in_renewed_files() {
+async fn the_program_serves_what_its_configuration_asks_for() {
     let authority = Authority::new();
     authority.files("server");
     let mut program = Program::start(authority.dir(), CONFIG);
@@ -67,7 +74,26 @@ async fn the_program_serves_tls_from_its_configuration_and_takes_in_renewed_file
         .output();
     let output = within(publish).await.unwrap();
     assert!(output.status.success(), "{output:?}");
-    assert!(program.child.id().is_some());
+    let web = port(&program.says("web server listens").await);
+    Socket::client(([127, 0, 0, 1], web).into(), 5, "browser").await;
+    assert!(program.child.try_wait().unwrap().is_none(), "it runs on");
+}
+
+#[tokio::test]
+async fn a_web_port_open_to_all_does_not_open_the_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "broker: {listen: 127.0.0.1:0}\nweb: {listen: 0.0.0.0:0}\n";
+    for (config, status) in [
+        (config.to_owned(), Some(403)),
+        (config.replace("}\nweb", ", websocket: false}\nweb"), Some(404)),
+        (config.replace("}\nweb", ", allow_anonymous: true}\nweb"), None),
+    ] {
+        let mut program = Program::start(dir.path(), &config);
+        let web = port(&program.says("web server listens").await);
+        let refused = Socket::open(([127, 0, 0, 1], web).into(), Some("mqtt")).await.err();
+        assert_eq!(refused, status, "{config}");
+        within(program.child.kill()).await.unwrap();
+    }
 }
 
 #[tokio::test]

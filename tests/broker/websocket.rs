@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use meterbridge::broker::{Message as MqttMessage, QoS};
 use meterbridge::metrics::Metrics;
 use meterbridge::web::{self, MqttAccess, Web, WebLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,14 +42,14 @@ impl TestWeb {
 }
 
 /// A WebSocket client on the level of MQTT bytes.
-struct Socket {
+pub(crate) struct Socket {
     inner: WebSocketStream<TcpStream>,
     received: Vec<u8>,
 }
 
 impl Socket {
     /// `subprotocol`: the header's value, if there is one. The status of a refusal otherwise.
-    async fn open(address: SocketAddr, subprotocol: Option<&str>) -> Result<Self, u16> {
+    pub(crate) async fn open(address: SocketAddr, subprotocol: Option<&str>) -> Result<Self, u16> {
         let mut request = format!("ws://{address}/mqtt").into_client_request().unwrap();
         if let Some(value) = subprotocol {
             request.headers_mut().insert("Sec-WebSocket-Protocol", value.parse().unwrap());
@@ -61,7 +62,7 @@ impl Socket {
         }
     }
 
-    async fn client(address: SocketAddr, level: u8, id: &str) -> Self {
+    pub(crate) async fn client(address: SocketAddr, level: u8, id: &str) -> Self {
         let mut socket = Self::open(address, Some("mqtt")).await.unwrap();
         socket.send(&connect(level, id, 2, 0, &[])).await;
         let connack = socket.packet().await;
@@ -238,14 +239,14 @@ async fn websocket_clients_share_the_limits_of_all() {
 #[tokio::test]
 async fn silent_connections_end_at_their_deadlines_and_delay_nobody() {
     let broker = TestBroker::with(|settings| {
-        settings.limits.connect_timeout = Duration::from_secs(2);
+        settings.limits.connect_timeout = Duration::from_secs(5);
     })
     .await;
     let access = MqttAccess::Open(broker.door.clone());
     let limits = WebLimits {
         connections: 3,
         connections_per_address: 3,
-        header_timeout: Duration::from_secs(2),
+        header_timeout: Duration::from_secs(5),
     };
     let web = TestWeb::with(&broker, access, limits).await;
     let mut silent = TcpStream::connect(web.address).await.unwrap();
@@ -283,4 +284,36 @@ async fn a_broker_that_stops_says_so() {
     // The web server is still there, the broker is not.
     let mut late = Socket::open(web.address, Some("mqtt")).await.unwrap();
     assert_eq!(late.closed().await, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_loses_its_oldest_and_harms_nobody() {
+    let broker = TestBroker::with(|settings| settings.limits.queued_messages = 100).await;
+    let web = TestWeb::new(&broker).await;
+    let mut slow = Socket::client(web.address, 4, "slow").await;
+    slow.send(&[0x82, 6, 0, 1, 0, 1, b'b', 0]).await;
+    slow.packet().await;
+    let mut quick = broker.client(4, "quick").await;
+    quick.subscribe("b", 0).await;
+    let payload = vec![b'x'; 10_000];
+    let message =
+        MqttMessage { topic: "b", payload: &payload, qos: QoS::AtMostOnce, retain: false };
+    // Far more than the sockets' buffers hold.
+    for _ in 0..200 {
+        broker.link.publish_all((0..50).map(|_| message));
+        for _ in 0..50 {
+            quick.message().await;
+        }
+    }
+    assert!(broker.stats.dropped_queue_full.load(Ordering::Relaxed) > 1_000);
+    broker.link.publish(MqttMessage { payload: b"last", ..message });
+    within(async {
+        loop {
+            let frame = slow.inner.next().await.unwrap().unwrap();
+            if frame.into_data().ends_with(b"last") {
+                break;
+            }
+        }
+    })
+    .await;
 }
