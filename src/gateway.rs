@@ -97,7 +97,7 @@ impl Gateway {
     pub async fn build(config: &Config) -> Result<Gateway, GatewayError> {
         let lock = DirectoryLock::take(&config.data_dir)?;
         let store = Store::open(&config.data_dir)?;
-        let broker = Broker::bind(links::broker_settings(&config.broker)).await?;
+        let broker = Broker::bind(links::broker_settings(&config.broker, &config.data_dir)).await?;
         let web = bind_web(config).await?;
         let plan = links::plan(&config.meters);
         let mut open = Vec::new();
@@ -142,7 +142,10 @@ impl Gateway {
         let stats = self.broker.stats();
 
         let mut servers = Group::default();
-        let publisher = Publisher::new(self.broker.link(), metrics.clone());
+        let mut publisher = Publisher::new(self.broker.link(), metrics.clone());
+        let kept = self.store.meters(Make::Brultech).unwrap_or_default();
+        let configured = self.meters.iter().map(|meter| &*meter.name);
+        publisher.begin(configured.chain(kept.iter().map(|row| row.name.as_str())));
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
         let web = Web::new(metrics.clone(), stats);
         for listener in self.web {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
@@ -117,7 +118,10 @@ fn channel_settings(channel: &meter::Channel, btmon: bool) -> ChannelSettings {
 }
 
 /// What the broker is told of the section `broker:`.
-pub(crate) fn broker_settings(broker: &crate::config::broker::Broker) -> BrokerSettings {
+pub(crate) fn broker_settings(
+    broker: &crate::config::broker::Broker,
+    data_dir: &Path,
+) -> BrokerSettings {
     let limits = &broker.limits;
     BrokerSettings {
         listen: broker.listen.0.clone(),
@@ -133,6 +137,7 @@ pub(crate) fn broker_settings(broker: &crate::config::broker::Broker) -> BrokerS
             retained_messages: limits.retained_messages,
         },
         allow_anonymous: broker.anonymous_allowed(),
+        data_dir: Some(data_dir.to_owned()),
     }
 }
 

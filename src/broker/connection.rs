@@ -6,6 +6,7 @@
 
 mod handler;
 mod handshake;
+mod held;
 mod reader;
 mod writer;
 
@@ -26,6 +27,7 @@ use super::session::Leave;
 use super::stats::BrokerStats;
 use super::wire::WireError;
 use handshake::Welcome;
+use held::Held;
 use reader::Reader;
 use writer::Writer;
 
@@ -53,6 +55,8 @@ enum End {
 struct Desk {
     /// Answers the reader has for the writer to send.
     replies: Mutex<BytesMut>,
+    /// Those that have to wait for the disk.
+    held: Held,
     /// Told when the writer has taken them.
     taken: Notify,
     opened: Instant,
@@ -64,6 +68,7 @@ impl Desk {
     fn new() -> Self {
         Self {
             replies: Mutex::default(),
+            held: Held::default(),
             taken: Notify::new(),
             opened: Instant::now(),
             heard: AtomicU64::new(0),
@@ -118,6 +123,7 @@ pub(crate) async fn serve<S>(
         () = stop.cancelled() => End::Stopping,
         end = reader.run() => end,
         end = writer.run() => end,
+        end = desk.release(&shared, terms.version, &presence.session) => end,
         end = desk.silence(terms.silence_limit) => end,
     };
     note(&end, peer, presence.session.client_id(), &shared);
@@ -125,6 +131,11 @@ pub(crate) async fn serve<S>(
     let farewell = Farewell::of(&end);
     if farewell.drain {
         writer.drain().await;
+    }
+    if farewell.settle {
+        let settle = desk.settle(&shared, terms.version, &presence.session);
+        // What the disk has not taken by then is not acknowledged.
+        let _ = tokio::time::timeout(SETTLE_TIME, settle).await;
     }
     presence.leave(leave(&end));
     writer.say_goodbye(farewell.reason).await;
@@ -135,6 +146,8 @@ pub(crate) async fn serve<S>(
 struct Farewell {
     /// Send what is queued first.
     drain: bool,
+    /// Wait for answers that wait for the disk.
+    settle: bool,
     reason: Option<Reason>,
     /// Wait for the client to read it.
     linger: bool,
@@ -149,7 +162,8 @@ impl Farewell {
             End::Silent => Some(Reason::KEEP_ALIVE_TIMEOUT),
             End::Stopping => Some(Reason::SERVER_SHUTTING_DOWN),
         };
-        Self { drain: matches!(end, End::Stopping), reason, linger: reason.is_some() }
+        let settle = matches!(end, End::Left(_) | End::Stopping);
+        Self { drain: matches!(end, End::Stopping), settle, reason, linger: reason.is_some() }
     }
 }
 
@@ -157,11 +171,12 @@ fn leave(end: &End) -> Leave {
     match end {
         End::Left(disconnect) => Leave {
             publish_will: disconnect.reason != Reason::SUCCESS,
+            stopping: false,
             expiry: disconnect.session_expiry,
         },
         // Nobody is left to be told, and every client sees the broker go.
-        End::Stopping => Leave { publish_will: false, expiry: None },
-        _ => Leave { publish_will: true, expiry: None },
+        End::Stopping => Leave { publish_will: false, stopping: true, expiry: None },
+        _ => Leave { publish_will: true, stopping: false, expiry: None },
     }
 }
 
@@ -212,6 +227,8 @@ struct Terms {
     silence_limit: Option<Duration>,
 }
 
+/// How long a client that leaves may wait for answers that wait for the disk.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 /// A connection's buffers start this large, and go back to it when idle.
 const BUFFER_START: usize = 4 * 1024;
 /// How much is read or written at a time under load.

@@ -24,11 +24,13 @@ mod retained;
 mod router;
 mod session;
 mod stats;
+mod store;
 mod tree;
 mod wire;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,12 +42,14 @@ pub use filter::FilterError;
 pub use link::{Link, Message, Received, Subscription};
 pub use packet::QoS;
 pub use stats::BrokerStats;
+pub use store::StorageError;
 
 use access::Access;
 use clients::Clients;
 use listener::Listener;
 use router::Router;
 use stats::Throttle;
+use store::{Database, Store};
 
 /// What the broker needs to know. The defaults serve one machine: loopback only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +60,8 @@ pub struct BrokerSettings {
     pub limits: Limits,
     /// Whether clients may connect without logging in.
     pub allow_anonymous: bool,
+    /// Where retained messages and sessions are kept, in a file `broker.db`; `None`: in memory only.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Default for BrokerSettings {
@@ -64,6 +70,7 @@ impl Default for BrokerSettings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))],
             limits: Limits::default(),
             allow_anonymous: true,
+            data_dir: None,
         }
     }
 }
@@ -125,6 +132,9 @@ pub enum BrokerError {
     /// The settings name no address.
     #[error("mqtt broker has no address to listen on: broker.listen is empty")]
     NoAddress,
+    /// What was kept on disk cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// A part of the broker ended that never does.
     #[error("mqtt broker stopped by a fault of its own: {0}")]
     Fault(String),
@@ -135,6 +145,7 @@ pub enum BrokerError {
 struct Shared {
     clients: Arc<Clients>,
     router: Arc<Router>,
+    store: Arc<Store>,
     access: Access,
     limits: Limits,
     stats: Arc<BrokerStats>,
@@ -146,6 +157,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<Shared>,
+    database: Option<Database>,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
 }
@@ -155,7 +167,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::Listen`] for the first address that is not to be had; the others are given
-    /// back.
+    /// back. [`BrokerError::Storage`] when what was kept on disk cannot be used.
     pub async fn bind(settings: BrokerSettings) -> Result<Self, BrokerError> {
         if settings.listen.is_empty() {
             return Err(BrokerError::NoAddress);
@@ -169,18 +181,32 @@ impl Broker {
             listeners.push(listener);
         }
         let stats = Arc::new(BrokerStats::default());
-        let router = Arc::new(Router::new(settings.limits.retained_messages, Arc::clone(&stats)));
-        let clients =
-            Clients::new(Arc::clone(&router), Arc::clone(&stats), settings.limits.clone());
+        let database = settings.data_dir.as_deref().map(Database::open).transpose()?;
+        let store = Arc::new(match &database {
+            Some(database) => Store::on_disk(database, Arc::clone(&stats)),
+            None => Store::memory_only(Arc::clone(&stats)),
+        });
+        let retained_limit = settings.limits.retained_messages;
+        let router = Arc::new(Router::new(retained_limit, Arc::clone(&store), Arc::clone(&stats)));
+        let clients = Clients::new(
+            Arc::clone(&router),
+            Arc::clone(&store),
+            Arc::clone(&stats),
+            settings.limits.clone(),
+        );
+        if let Some(database) = &database {
+            restore(database, &router, &clients)?;
+        }
         let shared = Shared {
             clients: Arc::new(clients),
             router,
+            store,
             access: Access::new(settings.allow_anonymous),
             limits: settings.limits,
             stats,
             refusals: Throttle::default(),
         };
-        Ok(Self { shared: Arc::new(shared), listeners, addresses })
+        Ok(Self { shared: Arc::new(shared), database, listeners, addresses })
     }
 
     /// The addresses that are listened on, with real port numbers.
@@ -227,8 +253,25 @@ impl Broker {
                 router.purge();
             }
         }));
+        // Writes to disk for as long as anybody may have something to write.
+        let (mut writer, stop_writer) = (JoinSet::new(), CancellationToken::new());
+        if let Some(database) = self.database {
+            let store = Arc::clone(&self.shared.store);
+            writer.spawn(store.run(database, stop_writer.clone()));
+        }
         let mut fault = None;
-        while let Some(ended) = tasks.join_next().await {
+        loop {
+            let ended = tokio::select! {
+                ended = tasks.join_next() => ended,
+                Some(lost) = writer.join_next() => {
+                    let lost = lost.map(|lost| lost.err().map(|error| error.to_string()));
+                    let why = lost.unwrap_or_else(|error| Some(error.to_string()));
+                    fault.get_or_insert_with(|| BrokerError::Fault(why.unwrap_or_default()));
+                    stop.cancel();
+                    continue;
+                }
+            };
+            let Some(ended) = ended else { break };
             if let Err(error) = ended {
                 fault.get_or_insert_with(|| BrokerError::Fault(error.to_string()));
                 stop.cancel();
@@ -237,8 +280,22 @@ impl Broker {
                 stop.cancel();
             }
         }
+        stop_writer.cancel();
+        let last_words = async { while writer.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_COMMIT, last_words).await.is_err() {
+            tracing::error!("the disk did not take the broker's last changes in time");
+        }
         fault.map_or(Ok(()), Err)
     }
+}
+
+/// Brings back what was kept, and publishes the wills that have come due meanwhile.
+fn restore(database: &Database, router: &Router, clients: &Clients) -> Result<(), StorageError> {
+    database.each_retained(|publication| router.restore_retained(publication))?;
+    router.purge();
+    database.each_session(|session| clients.restore(session))?;
+    clients.meet_deadlines();
+    Ok(())
 }
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
@@ -264,4 +321,6 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// How long the end of the broker waits for its disk.
+const LAST_COMMIT: Duration = Duration::from_secs(1);
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);

@@ -4,6 +4,7 @@
 
 mod clients;
 mod delivery;
+mod disk;
 mod limits;
 mod malformed;
 mod sessions;

@@ -12,7 +12,7 @@ use crate::broker::Shared;
 use crate::broker::access::Identity;
 use crate::broker::clients::{Entered, Presence};
 use crate::broker::packet::{ConnAck, Connect, Reason, Version};
-use crate::broker::session;
+use crate::broker::session::{self, Leave};
 use crate::broker::stats::BrokerStats;
 use crate::broker::wire::{self, Framing, WireError};
 
@@ -48,7 +48,7 @@ where
             return None;
         }
         Ok(Err(refusal)) => refusal,
-        Ok(Ok(connect)) => match admit(connect, peer, shared) {
+        Ok(Ok(connect)) => match admit(connect, peer, shared).await {
             Err((version, reason)) => Refusal::Answered(version, reason, None),
             Ok((presence, close, terms, connack)) => {
                 let version = terms.version;
@@ -93,7 +93,7 @@ where
 
 type Admitted = (Presence, oneshot::Receiver<Reason>, Terms, ConnAck);
 
-fn admit(
+async fn admit(
     connect: Connect,
     peer: SocketAddr,
     shared: &Shared,
@@ -120,8 +120,15 @@ fn admit(
         will: connect.will,
         window: usize::from(connect.receive_maximum).min(WINDOW),
     };
-    let Entered { presence, session_present, close } =
+    let Entered { presence, session_present, ticket, close } =
         shared.clients.enter(client_id, connect.clean, session_terms).map_err(refused)?;
+    let on_disk = tokio::time::timeout(shared.limits.connect_timeout, shared.store.settled(ticket));
+    if !on_disk.await.unwrap_or(false) {
+        // Nobody was told of this connection: its will is not published.
+        presence.leave(Leave { publish_will: false, stopping: false, expiry: None });
+        BrokerStats::count(&shared.stats.disk_refused);
+        return Err(refused(Reason::QUOTA_EXCEEDED));
+    }
     let connack = ConnAck {
         session_present,
         assigned_client_id: assigned.filter(|_| version == Version::V5),

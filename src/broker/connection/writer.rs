@@ -1,5 +1,6 @@
 //! The writing half: answers first, then what the session has queued, many packets to one write.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::broker::link::feed_retained;
 use crate::broker::packet::{Ack, AckKind, Reason, Version};
 use crate::broker::session::{Outgoing, Session, Taken};
 use crate::broker::stats::BrokerStats;
+use crate::broker::store::{Standing, Ticket};
 use crate::broker::wire::{self, Delivery};
 
 /// Writes one connection.
@@ -24,6 +26,8 @@ pub(super) struct Writer<'a, W> {
     batch: Vec<Outgoing>,
     /// There are retained messages still to be looked through.
     unfinished: bool,
+    /// Packets whose id is not on disk yet, in their order.
+    gated: VecDeque<(Ticket, Outgoing)>,
     desk: &'a Desk,
     shared: &'a Shared,
     session: Arc<Session>,
@@ -44,6 +48,7 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
             buffer: BytesMut::new(),
             batch: Vec::new(),
             unfinished: false,
+            gated: VecDeque::new(),
             desk,
             shared,
             session: Arc::clone(&presence.session),
@@ -107,13 +112,41 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
         self.unfinished = feed_retained(&self.shared.router, &self.session, self.generation);
         let taken = self.session.take(self.generation, BUFFER_BUSY, &mut self.batch);
         let mut batch = std::mem::take(&mut self.batch);
-        let mut sent = 0;
+        let mut sent = self.pass_gate();
         for outgoing in batch.drain(..) {
-            sent += u64::from(self.encode(&outgoing));
+            match outgoing {
+                Outgoing::Publish { gate, .. } if !self.is_open(gate) => {
+                    if self.gated.is_empty() {
+                        self.desk.held.wake_at(gate);
+                    }
+                    self.gated.push_back((gate, outgoing));
+                }
+                outgoing => sent += u64::from(self.encode(&outgoing)),
+            }
         }
         self.batch = batch;
         BrokerStats::add(&self.shared.stats.messages_sent, sent);
         taken
+    }
+
+    /// Encodes what waited for the disk and no longer has to; answers how many.
+    fn pass_gate(&mut self) -> u64 {
+        let mut sent = 0;
+        while let Some((gate, outgoing)) = self.gated.pop_front() {
+            if self.shared.store.standing(gate) != Standing::Kept {
+                self.desk.held.wake_at(gate);
+                self.gated.push_front((gate, outgoing));
+                break;
+            }
+            sent += u64::from(self.encode(&outgoing));
+        }
+        sent
+    }
+
+    /// Whether a packet may go out: its own gate is open, and none is waiting before it.
+    fn is_open(&self, gate: Ticket) -> bool {
+        gate == Ticket::NONE
+            || (self.gated.is_empty() && self.shared.store.standing(gate) == Standing::Kept)
     }
 
     fn take_replies(&mut self) {
@@ -139,7 +172,7 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
                 wire::write_ack(version, ack, &mut self.buffer);
                 return false;
             }
-            Outgoing::Publish { item, packet_id, dup } => (item, *packet_id, *dup),
+            Outgoing::Publish { item, packet_id, dup, .. } => (item, *packet_id, *dup),
         };
         let delivery = Delivery {
             publication: &item.publication,

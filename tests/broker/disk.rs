@@ -1,0 +1,247 @@
+//! What survives the end of the broker's process, however sudden.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use meterbridge::broker::{Broker, BrokerSettings, Message, QoS};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+
+use crate::support::{PATIENCE, Raw, TestBroker, connect, connect_with, publish, string, within};
+
+/// The gateway as a process of its own, with a directory to come back to.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    async fn start(data_dir: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_meterbridge"))
+            .args(["run", "--set", "broker.listen=127.0.0.1:0", "--set", "web.enabled=false"])
+            .args(["--set", &format!("data_dir={}", data_dir.display())])
+            .current_dir(data_dir)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (mut out, mut err) = (BufReader::new(out).lines(), BufReader::new(err).lines());
+        let address = within(async {
+            loop {
+                let line = tokio::select! {
+                    Ok(Some(line)) = out.next_line() => line,
+                    Ok(Some(line)) = err.next_line() => line,
+                };
+                if let Some((_, address)) = line.split_once("mqtt broker listens address=") {
+                    return address.trim().parse().unwrap();
+                }
+            }
+        })
+        .await;
+        Self { child, address }
+    }
+
+    /// kill -9, and until it is gone.
+    async fn kill(mut self) {
+        self.child.start_kill().unwrap();
+        within(self.child.wait()).await.unwrap();
+    }
+}
+
+/// Connects with a session kept for `expiry` seconds (MQTT 5) or for ever, and answers whether there
+/// was one.
+async fn resume(address: SocketAddr, level: u8, id: &str, expiry: u16) -> (Raw, bool) {
+    let mut raw = Raw::open(address).await;
+    let [high, low] = expiry.to_be_bytes();
+    raw.send(&connect_with(level, id, 0, 0, &[0x11, 0, 0, high, low], &[])).await;
+    let (first, body) = raw.packet().await;
+    assert_eq!((first, body[1]), (0x20, 0));
+    raw.level = level;
+    (raw, body[0] == 1)
+}
+
+async fn on_disk(dir: &TempDir) -> TestBroker {
+    TestBroker::with(|settings| settings.data_dir = Some(dir.path().to_owned())).await
+}
+
+const PUBLISHERS: usize = 4;
+const ROUNDS: usize = 10;
+/// Rounds of the long variant: `METERBRIDGE_KILLS=100 cargo test --test broker kill_9 -- --nocapture`.
+const ROUNDS_VARIABLE: &str = "METERBRIDGE_KILLS";
+
+/// What one publisher was told is safe, over all rounds.
+#[derive(Default)]
+struct Promised {
+    /// Payloads of `queue/<n>` at QoS 1 and 2.
+    queued: [BTreeSet<u64>; 2],
+    /// The last retained value acknowledged, and the last one sent.
+    retained: (u64, u64),
+}
+
+/// Publishes as fast as acknowledgements come, until the connection breaks.
+async fn publish_until_killed(
+    address: SocketAddr,
+    me: usize,
+    mut next: u64,
+    mut promised: Promised,
+) -> (usize, u64, Promised) {
+    let level = if me % 2 == 0 { 4 } else { 5 };
+    let mut raw = Raw::open(address).await;
+    raw.try_send(&connect(level, &format!("publisher-{me}"), 2, 0, &[])).await;
+    if raw.try_packet().await.is_none() {
+        return (me, next, promised);
+    }
+    const WINDOW: u64 = 20;
+    let mut open: BTreeMap<u16, (u64, u8)> = BTreeMap::new();
+    loop {
+        while (open.len() as u64) < WINDOW {
+            next += 1;
+            let id = u16::try_from(next % 60_000 + 1).unwrap();
+            let (kind, payload) = ((next % 3) as u8, next.to_string());
+            let bytes = match kind {
+                0 => {
+                    promised.retained.1 = next;
+                    publish(level, &format!("value/{me}"), payload.as_bytes(), 0x03, id)
+                }
+                1 => publish(level, &format!("queue/{me}"), payload.as_bytes(), 0x02, id),
+                _ => publish(level, &format!("queue/{me}"), payload.as_bytes(), 0x04, id),
+            };
+            open.insert(id, (next, kind));
+            raw.try_send(&bytes).await;
+        }
+        let Some((first, body)) = raw.try_packet().await else {
+            return (me, next, promised);
+        };
+        let id = u16::from_be_bytes([body[0], body[1]]);
+        match first {
+            0x40 | 0x50 => {
+                let (number, kind) = if first == 0x40 {
+                    open.remove(&id).unwrap()
+                } else {
+                    raw.try_send(&[[0x62, 2], id.to_be_bytes()].concat()).await;
+                    open[&id]
+                };
+                match kind {
+                    0 => promised.retained.0 = number,
+                    kind => drop(promised.queued[usize::from(kind) - 1].insert(number)),
+                }
+            }
+            0x70 => drop(open.remove(&id)),
+            other => panic!("unexpected packet {other:#x}"),
+        }
+    }
+}
+
+/// Takes everything that waits for a kept session, acknowledging it, and answers the payloads by
+/// topic with their QoS.
+async fn collect(raw: &mut Raw) -> Vec<(String, u64, u8)> {
+    let mut all = Vec::new();
+    raw.send(&publish(raw.level, "end", b"", 0x02, 1)).await;
+    loop {
+        let (first, body) = raw.packet().await;
+        match first >> 4 {
+            3 => {
+                let length = usize::from(body[0]) * 256 + usize::from(body[1]);
+                let topic = String::from_utf8(body[2..2 + length].to_vec()).unwrap();
+                let qos = first >> 1 & 3;
+                let id = &body[2 + length..4 + length];
+                let rest = &body[4 + length + usize::from(raw.level == 5)..];
+                let answer = if qos == 1 { 0x40 } else { 0x50 };
+                raw.send(&[&[answer, 2], id].concat()).await;
+                if topic == "end" {
+                    return all;
+                }
+                let payload = std::str::from_utf8(rest).unwrap().parse().unwrap();
+                all.push((topic, payload, qos));
+            }
+            6 => raw.send(&[&[0x70, 2], &body[..2]].concat()).await,
+            4 => {}
+            other => panic!("unexpected packet {other}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_under_load_loses_nothing_that_was_acknowledged() {
+    let rounds = std::env::var(ROUNDS_VARIABLE)
+        .map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"));
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path()).await;
+    for level in [4, 5] {
+        let (mut raw, present) =
+            resume(process.address, level, &format!("kept-{level}"), 3600).await;
+        assert!(!present);
+        raw.subscribe("queue/#", 2).await;
+        raw.subscribe("end", 1).await;
+    }
+    process.kill().await;
+    let mut next = [0; PUBLISHERS];
+    let mut retained = [(0, 0); PUBLISHERS];
+    let (mut queued, mut kept) = (0, 0);
+    for round in 0..rounds {
+        let process = Process::start(dir.path()).await;
+        let mut publishers = JoinSet::new();
+        for me in 0..PUBLISHERS {
+            let promised = Promised { retained: retained[me], ..Promised::default() };
+            publishers.spawn(publish_until_killed(process.address, me, next[me], promised));
+        }
+        // From early in the load to well within it.
+        tokio::time::sleep(Duration::from_millis(50 + 20 * (round as u64 % 10))).await;
+        process.kill().await;
+        let mut promised: Vec<Promised> = (0..PUBLISHERS).map(|_| Promised::default()).collect();
+        while let Some(ended) = within(publishers.join_next()).await {
+            let (me, last, told) = ended.unwrap();
+            next[me] = last;
+            retained[me] = told.retained;
+            promised[me] = told;
+        }
+        let process = Process::start(dir.path()).await;
+        for level in [4, 5] {
+            let (mut raw, present) =
+                resume(process.address, level, &format!("kept-{level}"), 3600).await;
+            assert!(present, "round {round}: the session is there");
+            let found = collect(&mut raw).await;
+            for (me, promised) in promised.iter().enumerate() {
+                let topic = format!("queue/{me}");
+                for (kind, wanted) in promised.queued.iter().enumerate() {
+                    let qos = kind as u8 + 1;
+                    let got: Vec<u64> = found
+                        .iter()
+                        .filter(|(one, _, level)| *one == topic && *level == qos)
+                        .map(|(_, payload, _)| *payload)
+                        .collect();
+                    let set: BTreeSet<u64> = got.iter().copied().collect();
+                    let lost: Vec<_> = wanted.difference(&set).collect();
+                    assert!(lost.is_empty(), "round {round}, {topic} QoS {qos}: lost {lost:?}");
+                    assert_eq!(set.len(), got.len(), "round {round}, QoS {qos}: nothing twice");
+                    queued += wanted.len();
+                }
+            }
+        }
+        let mut reader = Raw::open(process.address).await;
+        reader.send(&connect(4, "reader", 2, 0, &[])).await;
+        reader.packet().await;
+        for (me, (acknowledged, sent)) in retained.iter().enumerate() {
+            if *acknowledged > 0 {
+                reader.subscribe(&format!("value/{me}"), 0).await;
+                let (_, _, _, payload) = reader.message().await;
+                let value: u64 = String::from_utf8(payload).unwrap().parse().unwrap();
+                assert!(
+                    (*acknowledged..=*sent).contains(&value),
+                    "round {round}: value/{me} is {value}, acknowledged {acknowledged}"
+                );
+                kept += 1;
+            }
+        }
+        process.kill().await;
+    }
+    assert!(queued > rounds * 10, "there was a load: {queued}");
+    println!("{rounds} kills: {queued} queued copies and {kept} retained values, all there");
+}
