@@ -5,6 +5,7 @@
 mod clients;
 mod delivery;
 mod disk;
+mod kill;
 mod limits;
 mod malformed;
 mod sessions;
