@@ -30,7 +30,7 @@ async fn publish_until_killed(
     mut next: u64,
     mut promised: Promised,
 ) -> (usize, u64, Promised) {
-    let level = if me % 2 == 0 { 4 } else { 5 };
+    let level = if me.is_multiple_of(2) { 4 } else { 5 };
     let mut raw = Raw::open(address).await;
     raw.try_send(&connect(level, &format!("publisher-{me}"), 2, 0, &[])).await;
     if raw.try_packet().await.is_none() {
