@@ -134,6 +134,8 @@ pub(crate) fn broker_settings(
             inflight: limits.inflight,
             queued_messages: limits.queued_messages,
             queued_bytes: limits.queued_bytes,
+            total_queued_messages: limits.total_queued_messages,
+            total_queued_bytes: limits.total_queued_bytes,
             retained_messages: limits.retained_messages,
         },
         allow_anonymous: broker.anonymous_allowed(),

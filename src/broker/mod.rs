@@ -49,7 +49,7 @@ use clients::Clients;
 use listener::Listener;
 use router::Router;
 use stats::Throttle;
-use store::{Database, Store};
+use store::{Database, Quota, Store};
 
 /// What the broker needs to know. The defaults serve one machine: loopback only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,10 @@ pub struct Limits {
     pub queued_messages: usize,
     /// Memory that messages waiting for one client may take, in bytes.
     pub queued_bytes: usize,
+    /// Messages that may wait for all clients with kept sessions together.
+    pub total_queued_messages: usize,
+    /// Memory that these may take, in bytes; a message counts once for each client.
+    pub total_queued_bytes: usize,
     /// Topics with a retained message.
     pub retained_messages: usize,
 }
@@ -109,6 +113,8 @@ impl Default for Limits {
             inflight: 100,
             queued_messages: 100_000,
             queued_bytes: 64 * 1024 * 1024,
+            total_queued_messages: 1_000_000,
+            total_queued_bytes: 256 * 1024 * 1024,
             retained_messages: 200_000,
         }
     }
@@ -182,8 +188,12 @@ impl Broker {
         }
         let stats = Arc::new(BrokerStats::default());
         let database = settings.data_dir.as_deref().map(Database::open).transpose()?;
+        let quota = Quota {
+            messages: settings.limits.total_queued_messages,
+            bytes: settings.limits.total_queued_bytes,
+        };
         let store = Arc::new(match &database {
-            Some(database) => Store::on_disk(database, Arc::clone(&stats)),
+            Some(database) => Store::on_disk(database, quota, Arc::clone(&stats)),
             None => Store::memory_only(Arc::clone(&stats)),
         });
         let retained_limit = settings.limits.retained_messages;

@@ -268,6 +268,10 @@ impl Session {
         }
         let kept = (state.kept && item.qos > QoS::AtMostOnce).then(|| item.clone());
         let mut ticket = Ticket::NONE;
+        if kept.as_ref().is_some_and(|copy| !self.may_keep(&state, copy)) {
+            self.overflow(&mut state);
+            return Delivered { wake: std::mem::take(&mut state.waiting), ticket };
+        }
         match state.queue.push(item) {
             Pushed::Overflow => self.overflow(&mut state),
             pushed => {
@@ -275,6 +279,7 @@ impl Session {
                     BrokerStats::add(&self.stats.dropped_queue_full, count);
                 }
                 if let Some(copy) = kept {
+                    self.count_kept(&mut state, &copy);
                     ticket = self.store.queue(self.number, state.queue.last_place(), copy);
                 }
             }
@@ -379,18 +384,18 @@ impl Session {
         match ack.kind {
             AckKind::Acknowledged => {
                 let finished = state.inflight.finish_publish(id, QoS::AtLeastOnce);
-                self.note_finished(&state, finished);
+                self.note_finished(&mut state, finished);
                 None
             }
             AckKind::Received if ack.reason.is_error() => {
                 let finished = state.inflight.finish_publish(id, QoS::ExactlyOnce);
-                self.note_finished(&state, finished);
+                self.note_finished(&mut state, finished);
                 None
             }
             AckKind::Received => {
                 let release = state.inflight.release(id);
                 let known = !matches!(release, Release::Unknown);
-                Some((answer(AckKind::Release, known), self.note_release(&state, release)))
+                Some((answer(AckKind::Release, known), self.note_release(&mut state, release)))
             }
             AckKind::Release => {
                 let known = state.received.remove(&id);
@@ -398,7 +403,7 @@ impl Session {
             }
             AckKind::Complete => {
                 let finished = state.inflight.finish_release(id);
-                self.note_finished(&state, finished);
+                self.note_finished(&mut state, finished);
                 None
             }
         }
@@ -409,7 +414,7 @@ impl Session {
         let mut state = self.state.lock();
         if state.generation == generation {
             let finished = state.inflight.abandon(packet_id);
-            self.note_finished(&state, finished);
+            self.note_finished(&mut state, finished);
         }
     }
 

@@ -14,7 +14,7 @@ mod database;
 mod load;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -60,7 +60,15 @@ pub(crate) struct Store {
     /// Something was noted, or somebody waits for it.
     changed: Notify,
     progress: watch::Sender<Progress>,
+    quota: Quota,
     stats: Arc<BrokerStats>,
+}
+
+/// What all kept sessions together may have waiting on disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Quota {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
 }
 
 /// What has been noted and not been taken to the disk.
@@ -85,11 +93,12 @@ struct Progress {
 impl Store {
     /// Nothing is kept; every ticket stands at once.
     pub(crate) fn memory_only(stats: Arc<BrokerStats>) -> Self {
-        Self { book: None, changed: Notify::new(), progress: watch::Sender::default(), stats }
+        let (changed, progress) = (Notify::new(), watch::Sender::default());
+        Self { book: None, changed, progress, quota: Quota::default(), stats }
     }
 
     /// What is noted goes to `database`, once `run` runs with it.
-    pub(crate) fn on_disk(database: &Database, stats: Arc<BrokerStats>) -> Self {
+    pub(crate) fn on_disk(database: &Database, quota: Quota, stats: Arc<BrokerStats>) -> Self {
         let book = Book {
             batch: Batch::default(),
             number: 1,
@@ -97,12 +106,36 @@ impl Store {
             urgent: false,
             next_message: database.next_message(),
         };
-        Self { book: Some(Mutex::new(book)), ..Self::memory_only(stats) }
+        Self { book: Some(Mutex::new(book)), quota, ..Self::memory_only(stats) }
     }
 
     /// Whether anything is kept at all.
     pub(crate) fn keeps(&self) -> bool {
         self.book.is_some()
+    }
+
+    /// Whether one more message of `size` bytes may wait. `own`: messages and bytes that the session
+    /// has already. When all sessions together hold what they may, those below an equal share go on,
+    /// so that one client that stays away does not take the room of all others; together they hold
+    /// at most twice the limit.
+    pub(crate) fn has_room(&self, own: (usize, usize), size: usize) -> bool {
+        let all = |gauge: &AtomicU64| usize::try_from(gauge.load(Ordering::Relaxed)).unwrap_or(0);
+        let sessions = all(&self.stats.sessions).max(1);
+        let room = |all, own, more, limit| all + more <= limit || own + more <= limit / sessions;
+        room(all(&self.stats.kept_messages), own.0, 1, self.quota.messages)
+            && room(all(&self.stats.kept_bytes), own.1, size, self.quota.bytes)
+    }
+
+    /// Notes that kept sessions hold more.
+    pub(crate) fn count(&self, messages: usize, bytes: usize) {
+        BrokerStats::add(&self.stats.kept_messages, messages as u64);
+        BrokerStats::add(&self.stats.kept_bytes, bytes as u64);
+    }
+
+    /// Notes that kept sessions hold less.
+    pub(crate) fn discount(&self, messages: usize, bytes: usize) {
+        self.stats.kept_messages.fetch_sub(messages as u64, Ordering::Relaxed);
+        self.stats.kept_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
     /// The value of a topic, or that it has none any more.

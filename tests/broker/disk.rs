@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use meterbridge::broker::{Broker, BrokerSettings};
@@ -307,6 +308,44 @@ async fn a_file_that_cannot_be_used_is_named_with_what_to_do() {
     let damaged = refusal().await;
     assert!(damaged.contains("broker.db is damaged"), "{damaged}");
     assert!(damaged.contains("move") && damaged.contains("away"), "{damaged}");
+}
+
+#[tokio::test]
+async fn one_client_that_stays_away_does_not_take_the_room_of_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = TestBroker::with(|settings| {
+        settings.data_dir = Some(dir.path().to_owned());
+        settings.limits.total_queued_messages = 10;
+    })
+    .await;
+    for id in ["hog", "modest"] {
+        let (mut client, _) = resume(broker.address, 4, id, 0).await;
+        client.subscribe(id, 1).await;
+        client.send(&[0xE0, 0]).await;
+        client.until_closed().await;
+    }
+    let mut other = broker.client(4, "other").await;
+    for n in 0..15 {
+        say(&mut other, "hog", &n.to_string(), 0).await;
+    }
+    for n in 0..2 {
+        say(&mut other, "modest", &n.to_string(), 0).await;
+    }
+    let number = |gauge: &AtomicU64| gauge.load(Ordering::Relaxed);
+    assert_eq!(number(&broker.stats.dropped_quota), 5, "counted, and logged");
+    assert_eq!(number(&broker.stats.kept_messages), 12);
+    assert_eq!(count(&dir, "copy"), 12);
+    let (mut hog, _) = resume(broker.address, 4, "hog", 0).await;
+    for n in 0..10 {
+        let (_, _, id, payload) = hog.message().await;
+        assert_eq!(payload, n.to_string().as_bytes());
+        hog.send(&[[0x40, 2], id.to_be_bytes()].concat()).await;
+    }
+    hog.ping().await;
+    assert_eq!(number(&broker.stats.kept_messages), 2);
+    broker.client(4, "modest").await;
+    assert_eq!(number(&broker.stats.kept_messages), 0);
+    assert_eq!(number(&broker.stats.kept_bytes), 0);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::state::State;
 use super::{Finished, Release, Session};
 use crate::broker::packet::QoS;
-use crate::broker::queue::Queue;
+use crate::broker::queue::{Queue, Queued};
 use crate::broker::router::Grant;
 use crate::broker::stats::{BrokerStats, Throttle};
 use crate::broker::store::{KeptSession, SessionRow, Store, Ticket};
@@ -29,6 +29,11 @@ impl Session {
         let KeptSession { number, row, copies, received, filters } = kept;
         let mut state = State::new(queue);
         for copy in copies {
+            if let Some(item) = &copy.item {
+                let size = item.publication.size();
+                state.on_disk = (state.on_disk.0 + 1, state.on_disk.1 + size);
+                store.count(1, size);
+            }
             match (copy.packet_id, copy.item) {
                 (0, Some(item)) => state.queue.restore(copy.place, item),
                 (0, None) => {}
@@ -91,6 +96,8 @@ impl Session {
         if state.noted && (!note || (state.kept && !keep)) {
             ticket = self.store.end_session(self.number);
             state.noted = false;
+            let (messages, bytes) = std::mem::take(&mut state.on_disk);
+            self.store.discount(messages, bytes);
         }
         state.kept = keep;
         if note {
@@ -110,6 +117,23 @@ impl Session {
         ticket
     }
 
+    /// Whether the limits of all kept sessions together leave room for one more message.
+    pub(super) fn may_keep(&self, state: &State, copy: &Queued) -> bool {
+        self.store.has_room(state.on_disk, copy.publication.size())
+    }
+
+    pub(super) fn count_kept(&self, state: &mut State, copy: &Queued) {
+        let size = copy.publication.size();
+        state.on_disk = (state.on_disk.0 + 1, state.on_disk.1 + size);
+        self.store.count(1, size);
+    }
+
+    fn discount_kept(&self, state: &mut State, item: &Queued) {
+        let size = item.publication.size();
+        state.on_disk = (state.on_disk.0 - 1, state.on_disk.1 - size);
+        self.store.discount(1, size);
+    }
+
     /// The id of a message of QoS 2 has to be on disk before the client sees it: a message that is
     /// sent again under another id would be another message.
     pub(super) fn note_sent(&self, state: &State, place: u64, packet_id: u16, qos: QoS) -> Ticket {
@@ -120,20 +144,24 @@ impl Session {
         if qos == QoS::ExactlyOnce { ticket } else { Ticket::NONE }
     }
 
-    pub(super) fn note_finished(&self, state: &State, finished: Option<Finished>) {
+    pub(super) fn note_finished(&self, state: &mut State, finished: Option<Finished>) {
         if let Some(Finished { place, item }) = finished
             && state.kept
         {
+            if let Some(item) = &item {
+                self.discount_kept(state, item);
+            }
             let publication = item.as_ref().map(|item| &item.publication);
             self.store.done(self.number, place, publication);
         }
     }
 
     /// PUBREL may go out when a restart would send it again, and not the message.
-    pub(super) fn note_release(&self, state: &State, release: Release) -> Ticket {
+    pub(super) fn note_release(&self, state: &mut State, release: Release) -> Ticket {
         match release {
             _ if !state.kept => Ticket::NONE,
             Release::Now { place, item } => {
+                self.discount_kept(state, &item);
                 self.store.released(self.number, place, &item.publication)
             }
             Release::Again => self.store.so_far(),

@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) kept: bool,
     /// The store knows of it: it is kept, or has a will.
     pub(super) noted: bool,
+    /// Of `kept` sessions: messages on disk, and their bytes.
+    pub(super) on_disk: (usize, usize),
     /// The broker stops: what the store knows of the connection's end stays as it is.
     pub(super) frozen: bool,
 }
@@ -78,6 +80,7 @@ impl State {
             left: None,
             kept: false,
             noted: false,
+            on_disk: (0, 0),
             frozen: false,
         }
     }
