@@ -147,7 +147,10 @@ impl Gateway {
         let stats = self.broker.stats();
 
         let mut servers = Group::default();
-        let publisher = Publisher::new(self.broker.link(), metrics.clone());
+        let mut publisher = Publisher::new(self.broker.link(), metrics.clone());
+        let kept = self.store.meters(Make::Brultech).unwrap_or_default();
+        let configured = self.meters.iter().map(|meter| &*meter.name);
+        publisher.begin(configured.chain(kept.iter().map(|row| row.name.as_str())));
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
         let web = Web::new(metrics.clone(), stats).with_mqtt(self.mqtt_access);
         for listener in self.web {

@@ -137,9 +137,12 @@ pub(crate) fn broker_settings(config: &Config) -> BrokerSettings {
             inflight: limits.inflight,
             queued_messages: limits.queued_messages,
             queued_bytes: limits.queued_bytes,
+            total_queued_messages: limits.total_queued_messages,
+            total_queued_bytes: limits.total_queued_bytes,
             retained_messages: limits.retained_messages,
         },
         access: access_settings(config),
+        data_dir: Some(config.data_dir.clone()),
     }
 }
 

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Limits;
+use super::access::{Access, Judgement, Login};
 use super::filter::Filter;
 use super::packet::{Reason, Will};
 use super::publication::Draft;
@@ -19,6 +20,7 @@ use super::queue::Queue;
 use super::router::{Router, Wakes};
 use super::session::{Aftermath, Attached, Leave, Session, Terms};
 use super::stats::BrokerStats;
+use super::store::{KeptSession, Store, Ticket};
 
 /// The sessions of the broker.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(crate) struct Clients {
     /// Number of the next session; 0 is the gateway's as an origin.
     next_number: AtomicU64,
     router: Arc<Router>,
+    store: Arc<Store>,
     stats: Arc<BrokerStats>,
     limits: Limits,
 }
@@ -85,18 +88,26 @@ pub(crate) struct Presence {
 pub(crate) struct Entered {
     pub(crate) presence: Presence,
     pub(crate) session_present: bool,
+    /// When the client may be told: its session, or the end of the one it had, is on disk.
+    pub(crate) ticket: Ticket,
     /// Told when the broker wants the connection to end.
     pub(crate) close: tokio::sync::oneshot::Receiver<Reason>,
 }
 
 impl Clients {
-    pub(crate) fn new(router: Arc<Router>, stats: Arc<BrokerStats>, limits: Limits) -> Self {
+    pub(crate) fn new(
+        router: Arc<Router>,
+        store: Arc<Store>,
+        stats: Arc<BrokerStats>,
+        limits: Limits,
+    ) -> Self {
         Self {
             sessions: Mutex::new(HashMap::new()),
             deadlines: Mutex::default(),
             earlier_deadline: Notify::new(),
             next_number: AtomicU64::new(1),
             router,
+            store,
             stats,
             limits,
         }
@@ -133,7 +144,7 @@ impl Clients {
                 session
             }
         };
-        let Attached { generation, close, displaced_will } = session.attach(terms);
+        let Attached { generation, close, displaced_will, mut ticket } = session.attach(terms);
         BrokerStats::set(&self.stats.sessions, sessions.len());
         drop(sessions);
         let before = self.stats.clients.fetch_add(1, Ordering::Relaxed);
@@ -147,8 +158,9 @@ impl Clients {
             self.deadlines.lock().forget(old.number());
             self.forget_subscriptions(&old);
             self.publish_will(will, old.number());
+            ticket = ticket.max(old.note());
         }
-        Ok(Entered { presence, session_present, close })
+        Ok(Entered { presence, session_present, ticket, close })
     }
 
     /// A session for the gateway itself, which no client can take over.
@@ -185,7 +197,8 @@ impl Clients {
         BrokerStats::set(&self.stats.queued_longest, longest);
     }
 
-    fn meet_deadlines(&self) {
+    /// Ends what has come due by now.
+    pub(crate) fn meet_deadlines(&self) {
         let now = Instant::now();
         loop {
             let due = self.deadlines.lock().take_due(now);
@@ -212,6 +225,8 @@ impl Clients {
             self.earlier_deadline.notify_one();
         }
         self.publish_will(aftermath.will, session.number());
+        // A will is published, and what it has to outlive noted, before it is forgotten on disk.
+        session.note();
     }
 
     /// Takes an ended session out of the tree, and hands what it owes to the other members of its
@@ -234,7 +249,45 @@ impl Clients {
     fn make(&self, client_id: &str) -> Arc<Session> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let queue = Queue::new(self.limits.queued_messages, self.limits.queued_bytes);
-        Session::new(number, client_id, queue, Arc::clone(&self.stats))
+        let (store, stats) = (Arc::clone(&self.store), Arc::clone(&self.stats));
+        Session::new(number, client_id, queue, store, stats)
+    }
+
+    /// Takes in a session from the disk, and what it subscribes to. Newer ones come first: a client's
+    /// older session was ended, and only its will may still be due.
+    pub(crate) fn restore(&self, mut kept: KeptSession, access: &Access) {
+        let number = kept.number;
+        self.next_number.fetch_max(number + 1, Ordering::Relaxed);
+        let filters = kept.filters.clone();
+        let login = Login(kept.row.owner.clone());
+        let identity = access.identify(login, &kept.row.client_id);
+        let queue = Queue::new(self.limits.queued_messages, self.limits.queued_bytes);
+        let (store, stats) = (Arc::clone(&self.store), Arc::clone(&self.stats));
+        let mut sessions = self.sessions.lock();
+        let successor = sessions.contains_key(&kept.row.client_id);
+        if successor {
+            kept.row.expiry = 0;
+        }
+        let session = Session::restored(kept, queue, store, stats);
+        if !successor {
+            sessions.insert(Arc::clone(session.client_id()), Arc::clone(&session));
+        }
+        BrokerStats::set(&self.stats.sessions, sessions.len());
+        drop(sessions);
+        for (text, mut grant) in filters {
+            let Ok(filter) = Filter::parse(&text) else { continue };
+            match identity.judge(filter.path) {
+                Judgement::Granted => {}
+                Judgement::Screened(screen) => grant.screen = Some(screen),
+                // The client may no longer read any of it.
+                Judgement::Refused => continue,
+            }
+            self.router.subscribe(filter, &session, grant);
+        }
+        if let Some(at) = session.deadline() {
+            self.deadlines.lock().set(&session, at);
+        }
+        session.note();
     }
 
     /// Sessions of absent clients cost memory, so they are bounded as connections are.
@@ -261,7 +314,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.go(Leave { publish_will: true, expiry: None });
+        self.go(Leave { publish_will: true, stopping: false, expiry: None });
     }
 }
 

@@ -7,6 +7,7 @@
 mod aliases;
 mod handler;
 mod handshake;
+mod held;
 mod reader;
 mod writer;
 
@@ -27,6 +28,7 @@ use super::session::Leave;
 use super::stats::BrokerStats;
 use super::wire::WireError;
 use handshake::Welcome;
+use held::Held;
 use reader::Reader;
 use writer::Writer;
 
@@ -54,6 +56,8 @@ enum End {
 struct Desk {
     /// Answers the reader has for the writer to send.
     replies: Mutex<BytesMut>,
+    /// Those that have to wait for the disk.
+    held: Held,
     /// Told when the writer has taken them.
     taken: Notify,
     opened: Instant,
@@ -65,6 +69,7 @@ impl Desk {
     fn new() -> Self {
         Self {
             replies: Mutex::default(),
+            held: Held::default(),
             taken: Notify::new(),
             opened: Instant::now(),
             heard: AtomicU64::new(0),
@@ -120,6 +125,7 @@ pub(crate) async fn serve<S>(
         () = stop.cancelled() => End::Stopping,
         end = reader.run() => end,
         end = writer.run() => end,
+        end = desk.release(&shared, terms.version, &presence.session) => end,
         end = desk.silence(terms.silence_limit) => end,
     };
     note(&end, peer, presence.session.client_id(), &shared);
@@ -127,6 +133,11 @@ pub(crate) async fn serve<S>(
     let farewell = Farewell::of(&end);
     if farewell.drain {
         writer.drain().await;
+    }
+    if farewell.settle {
+        let settle = desk.settle(&shared, terms.version, &presence.session);
+        // What the disk has not taken by then is not acknowledged.
+        let _ = tokio::time::timeout(SETTLE_TIME, settle).await;
     }
     presence.leave(leave(&end));
     writer.say_goodbye(farewell.reason).await;
@@ -148,6 +159,8 @@ where
 struct Farewell {
     /// Send what is queued first.
     drain: bool,
+    /// Wait for answers that wait for the disk.
+    settle: bool,
     /// With the same in words.
     reason: Option<(Reason, String)>,
     /// Wait for the client to read it.
@@ -163,7 +176,8 @@ impl Farewell {
             End::Silent => Some(in_words(Reason::KEEP_ALIVE_TIMEOUT)),
             End::Stopping => Some(in_words(Reason::SERVER_SHUTTING_DOWN)),
         };
-        Self { drain: matches!(end, End::Stopping), linger: reason.is_some(), reason }
+        let settle = matches!(end, End::Left(_) | End::Stopping);
+        Self { drain: matches!(end, End::Stopping), settle, linger: reason.is_some(), reason }
     }
 }
 
@@ -175,10 +189,11 @@ fn leave(end: &End) -> Leave {
     match end {
         End::Left(disconnect) => Leave {
             publish_will: disconnect.reason != Reason::SUCCESS,
+            stopping: false,
             expiry: disconnect.session_expiry,
         },
         // Stopping included: the client has not said goodbye, and a retained will outlives the broker.
-        _ => Leave { publish_will: true, expiry: None },
+        _ => Leave { publish_will: true, stopping: false, expiry: None },
     }
 }
 
@@ -231,6 +246,8 @@ struct Terms {
     silence_limit: Option<Duration>,
 }
 
+/// How long a client that leaves may wait for answers that wait for the disk.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 /// A connection's buffers start this large, and go back to it when idle.
 const BUFFER_START: usize = 4 * 1024;
 /// How much is read or written at a time under load.

@@ -23,6 +23,8 @@ pub(crate) struct Inflight {
 struct Entry {
     id: u16,
     given: u64,
+    /// The message's place in the queue it came from, by which it is known on disk.
+    place: u64,
     sent: bool,
     stage: Stage,
 }
@@ -33,6 +35,25 @@ enum Stage {
     Published(Queued),
     /// PUBREL sent; PUBCOMP is awaited.
     Released,
+}
+
+/// An exchange that is over.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) place: u64,
+    /// The message, unless it was released before.
+    pub(crate) item: Option<Queued>,
+}
+
+/// What became of a PUBREC.
+#[derive(Debug)]
+pub(crate) enum Release {
+    /// The message has arrived just now.
+    Now { place: u64, item: Queued },
+    /// It had arrived before.
+    Again,
+    /// No QoS 2 message has this id.
+    Unknown,
 }
 
 /// Something to be sent again to a client that has come back.
@@ -51,7 +72,7 @@ impl Inflight {
     /// Takes a message in and gives it an id that no other open exchange has.
     ///
     /// `None` when all 65,535 are in use.
-    pub(crate) fn start(&mut self, item: Queued) -> Option<u16> {
+    pub(crate) fn start(&mut self, place: u64, item: Queued) -> Option<u16> {
         if self.entries.len() >= usize::from(u16::MAX) {
             return None;
         }
@@ -69,37 +90,51 @@ impl Inflight {
             }
         }
         let (id, given) = (self.last_id, self.given);
-        self.entries.push_back(Entry { id, given, sent: true, stage: Stage::Published(item) });
+        let stage = Stage::Published(item);
+        self.entries.push_back(Entry { id, given, place, sent: true, stage });
         Some(id)
     }
 
+    /// Takes in an exchange that was open when the broker ended; `None`: its message is released.
+    pub(crate) fn restore(&mut self, id: u16, place: u64, item: Option<Queued>) {
+        let stage = item.map_or(Stage::Released, Stage::Published);
+        // As if given a whole round ago, so that every new id is compared with it.
+        self.given = u64::from(u16::MAX);
+        self.last_id = id;
+        self.entries.push_back(Entry { id, given: 0, place, sent: false, stage });
+        self.unsent += 1;
+    }
+
     /// PUBACK, or a PUBREC that refuses: the exchange is over. `qos` is what the packet implies.
-    pub(crate) fn finish_publish(&mut self, id: u16, qos: QoS) -> bool {
+    pub(crate) fn finish_publish(&mut self, id: u16, qos: QoS) -> Option<Finished> {
         self.remove(id, |stage| matches!(stage, Stage::Published(item) if item.qos == qos))
     }
 
     /// PUBCOMP: the exchange is over.
-    pub(crate) fn finish_release(&mut self, id: u16) -> bool {
+    pub(crate) fn finish_release(&mut self, id: u16) -> Option<Finished> {
         self.remove(id, |stage| matches!(stage, Stage::Released))
     }
 
-    /// PUBREC: the message has arrived and is ours no longer. Answers whether the id is known.
-    pub(crate) fn release(&mut self, id: u16) -> bool {
-        match self.entries.iter_mut().find(|entry| entry.id == id) {
-            Some(entry) => match &entry.stage {
-                Stage::Published(item) if item.qos != QoS::ExactlyOnce => false,
-                _ => {
-                    entry.stage = Stage::Released;
-                    true
-                }
-            },
-            None => false,
+    /// PUBREC: the message has arrived and is ours no longer.
+    pub(crate) fn release(&mut self, id: u16) -> Release {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else {
+            return Release::Unknown;
+        };
+        match std::mem::replace(&mut entry.stage, Stage::Released) {
+            Stage::Released => Release::Again,
+            Stage::Published(item) if item.qos == QoS::ExactlyOnce => {
+                Release::Now { place: entry.place, item }
+            }
+            other => {
+                entry.stage = other;
+                Release::Unknown
+            }
         }
     }
 
     /// Drops a message that cannot be sent to this client at all.
-    pub(crate) fn abandon(&mut self, id: u16) {
-        self.remove(id, |_| true);
+    pub(crate) fn abandon(&mut self, id: u16) -> Option<Finished> {
+        self.remove(id, |_| true)
     }
 
     /// The messages of shared subscriptions that others can have instead. Not those of QoS 2: one that
@@ -135,20 +170,21 @@ impl Inflight {
     }
 
     /// Clients acknowledge in order as a rule, so the search ends at the first entry.
-    fn remove(&mut self, id: u16, fits: impl Fn(&Stage) -> bool) -> bool {
-        let Some(index) = self.entries.iter().position(|entry| entry.id == id) else {
-            return false;
-        };
+    fn remove(&mut self, id: u16, fits: impl Fn(&Stage) -> bool) -> Option<Finished> {
+        let index = self.entries.iter().position(|entry| entry.id == id)?;
         if !fits(&self.entries[index].stage) {
-            return false;
+            return None;
         }
-        if let Some(entry) = self.entries.remove(index) {
-            self.unsent -= usize::from(!entry.sent);
-        }
+        let entry = self.entries.remove(index)?;
+        self.unsent -= usize::from(!entry.sent);
         if self.entries.is_empty() {
             self.entries.shrink_to(64);
         }
-        true
+        let item = match entry.stage {
+            Stage::Published(item) => Some(item),
+            Stage::Released => None,
+        };
+        Some(Finished { place: entry.place, item })
     }
 }
 
@@ -179,12 +215,12 @@ mod tests {
     #[test]
     fn an_id_in_use_is_never_given_again() {
         let mut inflight = Inflight::default();
-        let stuck = inflight.start(item(QoS::AtLeastOnce)).unwrap();
+        let stuck = inflight.start(0, item(QoS::AtLeastOnce)).unwrap();
         for _ in 0..200_000 {
-            let id = inflight.start(item(QoS::AtLeastOnce)).unwrap();
+            let id = inflight.start(0, item(QoS::AtLeastOnce)).unwrap();
             assert_ne!(id, stuck);
             assert_ne!(id, 0);
-            assert!(inflight.finish_publish(id, QoS::AtLeastOnce));
+            assert!(inflight.finish_publish(id, QoS::AtLeastOnce).is_some());
         }
         assert_eq!(inflight.entries.len(), 1);
     }
@@ -193,11 +229,15 @@ mod tests {
     fn repeats_come_in_order_and_each_at_its_stage() {
         let mut inflight = Inflight::default();
         let ids: Vec<u16> = [QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::ExactlyOnce]
-            .map(|qos| inflight.start(item(qos)).unwrap())
+            .map(|qos| inflight.start(0, item(qos)).unwrap())
             .to_vec();
-        assert!(inflight.release(ids[1]));
-        assert!(!inflight.release(ids[0]), "PUBREC does not fit QoS 1");
-        assert!(!inflight.finish_publish(ids[2], QoS::AtLeastOnce), "PUBACK does not fit QoS 2");
+        assert!(matches!(inflight.release(ids[1]), Release::Now { .. }));
+        assert!(matches!(inflight.release(ids[1]), Release::Again));
+        assert!(matches!(inflight.release(ids[0]), Release::Unknown), "PUBREC does not fit QoS 1");
+        assert!(
+            inflight.finish_publish(ids[2], QoS::AtLeastOnce).is_none(),
+            "PUBACK does not fit QoS 2"
+        );
         inflight.restart();
         assert_eq!(inflight.open(), 0);
         assert!(
@@ -206,11 +246,23 @@ mod tests {
         assert!(
             matches!(inflight.next_repeat(), Some(Repeat::Release { packet_id }) if packet_id == ids[1])
         );
-        assert!(inflight.finish_release(ids[1]));
+        assert!(inflight.finish_release(ids[1]).is_some());
         assert!(
             matches!(inflight.next_repeat(), Some(Repeat::Publish { packet_id, .. }) if packet_id == ids[2])
         );
         assert!(inflight.next_repeat().is_none());
         assert_eq!((inflight.open(), inflight.entries.len()), (2, 2));
+    }
+
+    #[test]
+    fn ids_kept_over_a_restart_are_not_given_again_while_they_are_open() {
+        let mut inflight = Inflight::default();
+        inflight.restore(1, 1, Some(item(QoS::AtLeastOnce)));
+        inflight.restore(3, 2, None);
+        inflight.restore(65_535, 3, Some(item(QoS::ExactlyOnce)));
+        let given: Vec<u16> =
+            (0..3).map(|_| inflight.start(9, item(QoS::AtLeastOnce)).unwrap()).collect();
+        assert_eq!(given, [2, 4, 5]);
+        assert_eq!(inflight.open(), 3, "what is to be repeated does not fill the window yet");
     }
 }

@@ -28,12 +28,14 @@ mod retained;
 mod router;
 mod session;
 mod stats;
+mod store;
 mod sys;
 mod tree;
 mod wire;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +55,7 @@ pub use packet::QoS;
 pub use ports::TlsSettings;
 pub use pressure::Crowded;
 pub use stats::BrokerStats;
+pub use store::StorageError;
 
 use access::Access;
 use clients::Clients;
@@ -60,6 +63,7 @@ use listener::{Connections, Listener};
 use ports::{TlsPorts, open};
 use router::Router;
 use stats::Throttle;
+use store::{Database, Quota, Store};
 use sys::System;
 
 use crate::tls::TlsErrors;
@@ -75,6 +79,8 @@ pub struct BrokerSettings {
     pub limits: Limits,
     /// Who may connect and what for.
     pub access: AccessSettings,
+    /// Where retained messages and sessions are kept, in a file `broker.db`; `None`: in memory only.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Default for BrokerSettings {
@@ -84,6 +90,7 @@ impl Default for BrokerSettings {
             tls: None,
             limits: Limits::default(),
             access: AccessSettings::default(),
+            data_dir: None,
         }
     }
 }
@@ -107,6 +114,10 @@ pub struct Limits {
     pub queued_messages: usize,
     /// Memory that messages waiting for one client may take, in bytes.
     pub queued_bytes: usize,
+    /// Messages that may wait for all clients with kept sessions together.
+    pub total_queued_messages: usize,
+    /// Memory that these may take, in bytes; a message counts once for each client.
+    pub total_queued_bytes: usize,
     /// Topics with a retained message.
     pub retained_messages: usize,
 }
@@ -122,6 +133,8 @@ impl Default for Limits {
             inflight: 100,
             queued_messages: 100_000,
             queued_bytes: 64 * 1024 * 1024,
+            total_queued_messages: 1_000_000,
+            total_queued_bytes: 256 * 1024 * 1024,
             retained_messages: 200_000,
         }
     }
@@ -151,6 +164,9 @@ pub enum BrokerError {
     /// The users cannot be had.
     #[error("mqtt broker cannot know its users: {0}")]
     Access(String),
+    /// What was kept on disk cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// A part of the broker ended that never does.
     #[error("mqtt broker stopped by a fault of its own: {0}")]
     Fault(String),
@@ -161,6 +177,7 @@ pub enum BrokerError {
 struct Shared {
     clients: Arc<Clients>,
     router: Arc<Router>,
+    store: Arc<Store>,
     access: Access,
     limits: Limits,
     stats: Arc<BrokerStats>,
@@ -172,6 +189,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<Shared>,
+    database: Option<Database>,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     tls: Option<TlsPorts>,
@@ -186,7 +204,8 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::Listen`] for the first address that is not to be had; the others are given
-    /// back. [`BrokerError::Tls`] for files of the TLS listener that cannot be used.
+    /// back. [`BrokerError::Tls`] for files of the TLS listener that cannot be used;
+    /// [`BrokerError::Storage`] when what was kept on disk cannot be used.
     pub async fn bind(settings: BrokerSettings) -> Result<Self, BrokerError> {
         if settings.listen.is_empty() && settings.tls.is_none() {
             return Err(BrokerError::NoAddress);
@@ -198,12 +217,30 @@ impl Broker {
         };
         let stats = Arc::new(BrokerStats::default());
         let access = Access::new(settings.access, Arc::clone(&stats))?;
-        let router = Arc::new(Router::new(settings.limits.retained_messages, Arc::clone(&stats)));
-        let clients =
-            Clients::new(Arc::clone(&router), Arc::clone(&stats), settings.limits.clone());
+        let database = settings.data_dir.as_deref().map(Database::open).transpose()?;
+        let quota = Quota {
+            messages: settings.limits.total_queued_messages,
+            bytes: settings.limits.total_queued_bytes,
+        };
+        let store = Arc::new(match &database {
+            Some(database) => Store::on_disk(database, quota, Arc::clone(&stats)),
+            None => Store::memory_only(Arc::clone(&stats)),
+        });
+        let retained_limit = settings.limits.retained_messages;
+        let router = Arc::new(Router::new(retained_limit, Arc::clone(&store), Arc::clone(&stats)));
+        let clients = Clients::new(
+            Arc::clone(&router),
+            Arc::clone(&store),
+            Arc::clone(&stats),
+            settings.limits.clone(),
+        );
+        if let Some(database) = &database {
+            restore(database, &router, &clients, &access)?;
+        }
         let shared = Shared {
             clients: Arc::new(clients),
             router,
+            store,
             access,
             limits: settings.limits,
             stats,
@@ -212,7 +249,7 @@ impl Broker {
         let shared = Arc::new(shared);
         let connections = Arc::new(Connections::new(Arc::clone(&shared)));
         let (door, arrivals) = Door::new(Arc::clone(&connections));
-        Ok(Self { shared, listeners, addresses, tls, connections, arrivals, door })
+        Ok(Self { shared, database, listeners, addresses, tls, connections, arrivals, door })
     }
 
     /// The addresses that are listened on, with real port numbers.
@@ -284,8 +321,25 @@ impl Broker {
         let Shared { clients, router, stats, .. } = &*self.shared;
         let system = System::new(Arc::clone(clients), Arc::clone(router), Arc::clone(stats));
         tasks.spawn(until(stop.clone(), system.run()));
+        // Writes to disk for as long as anybody may have something to write.
+        let (mut writer, stop_writer) = (JoinSet::new(), CancellationToken::new());
+        if let Some(database) = self.database {
+            let store = Arc::clone(&self.shared.store);
+            writer.spawn(store.run(database, stop_writer.clone()));
+        }
         let mut fault = None;
-        while let Some(ended) = tasks.join_next().await {
+        loop {
+            let ended = tokio::select! {
+                ended = tasks.join_next() => ended,
+                Some(lost) = writer.join_next() => {
+                    let lost = lost.map(|lost| lost.err().map(|error| error.to_string()));
+                    let why = lost.unwrap_or_else(|error| Some(error.to_string()));
+                    fault.get_or_insert_with(|| BrokerError::Fault(why.unwrap_or_default()));
+                    stop.cancel();
+                    continue;
+                }
+            };
+            let Some(ended) = ended else { break };
             if let Err(error) = ended {
                 fault.get_or_insert_with(|| BrokerError::Fault(error.to_string()));
                 stop.cancel();
@@ -294,8 +348,27 @@ impl Broker {
                 stop.cancel();
             }
         }
+        stop_writer.cancel();
+        let last_words = async { while writer.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_COMMIT, last_words).await.is_err() {
+            tracing::error!("the disk did not take the broker's last changes in time");
+        }
         fault.map_or(Ok(()), Err)
     }
+}
+
+/// Brings back what was kept, and publishes the wills that have come due meanwhile.
+fn restore(
+    database: &Database,
+    router: &Router,
+    clients: &Clients,
+    access: &Access,
+) -> Result<(), StorageError> {
+    database.each_retained(|publication| router.restore_retained(publication))?;
+    router.purge();
+    database.each_session(|session| clients.restore(session, access))?;
+    clients.meet_deadlines();
+    Ok(())
 }
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
@@ -321,4 +394,6 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// How long the end of the broker waits for its disk.
+const LAST_COMMIT: Duration = Duration::from_secs(1);
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);

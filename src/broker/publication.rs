@@ -1,6 +1,7 @@
 //! A message inside the broker: made once, shared by every queue it waits in.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use super::packet::{Publish, QoS, Will};
@@ -62,6 +63,7 @@ impl<'a> Draft<'a> {
                 .expiry
                 .map(|seconds| Instant::now() + Duration::from_secs(seconds.into())),
             properties: std::mem::take(&mut self.properties).into_boxed_slice(),
+            number: AtomicU64::new(0),
         })
     }
 }
@@ -78,9 +80,24 @@ pub(crate) struct Publication {
     pub(crate) retain: bool,
     expires: Option<Instant>,
     properties: Box<[u8]>,
+    /// Its number on disk, given when it is first queued for a kept session; 0 before.
+    pub(crate) number: AtomicU64,
 }
 
 impl Publication {
+    /// A message as it was kept on disk.
+    pub(crate) fn kept(kept: KeptMessage) -> Arc<Self> {
+        Arc::new(Self {
+            image: kept.image.into_boxed_slice(),
+            topic_length: kept.topic_length,
+            qos: kept.qos,
+            retain: kept.retain,
+            expires: kept.expires,
+            properties: kept.properties.into_boxed_slice(),
+            number: AtomicU64::new(kept.number),
+        })
+    }
+
     pub(crate) fn image(&self) -> &[u8] {
         &self.image
     }
@@ -88,6 +105,10 @@ impl Publication {
     /// The topic with its length before it.
     pub(crate) fn topic_image(&self) -> &[u8] {
         &self.image[..2 + usize::from(self.topic_length)]
+    }
+
+    pub(crate) fn topic_length(&self) -> u16 {
+        self.topic_length
     }
 
     /// The topic as UTF-8 bytes.
@@ -122,6 +143,20 @@ impl Publication {
         let left = self.expires?.saturating_duration_since(Instant::now());
         Some(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
     }
+}
+
+/// The parts of a message on disk.
+#[derive(Debug)]
+pub(crate) struct KeptMessage {
+    /// 0 for a retained one.
+    pub(crate) number: u64,
+    /// Topic with its length before it, then the payload; checked.
+    pub(crate) image: Vec<u8>,
+    pub(crate) topic_length: u16,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) expires: Option<Instant>,
+    pub(crate) properties: Vec<u8>,
 }
 
 /// What a message costs beside its bytes: the shared header and a place in a queue.

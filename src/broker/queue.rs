@@ -112,8 +112,26 @@ impl Queue {
         if dropped == 0 { Pushed::Kept } else { Pushed::Dropped(dropped) }
     }
 
-    /// Takes the next message: the older of both kinds, or QoS 0 only while the window is closed.
-    pub(crate) fn pop(&mut self, window_open: bool) -> Option<Queued> {
+    /// The place of the message that was queued last. Places only grow.
+    pub(crate) fn last_place(&self) -> u64 {
+        self.arrivals
+    }
+
+    /// Puts a message back that was kept over a restart, whatever the limits. Places must grow.
+    pub(crate) fn restore(&mut self, place: u64, item: Queued) {
+        self.bytes += item.publication.size();
+        self.arrivals = place;
+        self.acknowledged.push_back((place, item));
+    }
+
+    /// Gives out no place up to this one.
+    pub(crate) fn skip_places(&mut self, place: u64) {
+        self.arrivals = self.arrivals.max(place);
+    }
+
+    /// Takes the next message with its place: the older of both kinds, or QoS 0 only while the window
+    /// is closed.
+    pub(crate) fn pop(&mut self, window_open: bool) -> Option<(u64, Queued)> {
         let acknowledged = match (self.unacknowledged.front(), self.acknowledged.front()) {
             (Some((one, _)), Some((other, _))) => window_open && other < one,
             (None, Some(_)) if window_open => true,
@@ -121,9 +139,9 @@ impl Queue {
             (None, _) => return None,
         };
         let queue = if acknowledged { &mut self.acknowledged } else { &mut self.unacknowledged };
-        let (_, item) = queue.pop_front()?;
+        let (place, item) = queue.pop_front()?;
         self.bytes -= item.publication.size();
-        Some(item)
+        Some((place, item))
     }
 
     /// How many messages and bytes may be added that can wait elsewhere; `None` while there is enough
@@ -184,7 +202,7 @@ mod tests {
 
     fn drain(queue: &mut Queue, window_open: bool) -> Vec<String> {
         std::iter::from_fn(|| queue.pop(window_open))
-            .map(|item| String::from_utf8(item.publication.topic().to_vec()).unwrap())
+            .map(|(_, item)| String::from_utf8(item.publication.topic().to_vec()).unwrap())
             .collect()
     }
 

@@ -77,11 +77,16 @@ impl RetainedStore {
         if self.topics.len() >= self.limit && !self.topics.contains(publication.topic()) {
             return Err(StoreFull);
         }
+        self.restore(publication);
+        Ok(())
+    }
+
+    /// Takes in a value that was kept over a restart, whatever the limit.
+    pub(crate) fn restore(&mut self, publication: Arc<Publication>) {
         self.bytes += publication.size();
         self.mortal += usize::from(publication.expires().is_some());
         let old = self.topics.replace(Slot(publication));
         self.forget(old);
-        Ok(())
     }
 
     /// Takes the value of `topic` away.
@@ -90,11 +95,12 @@ impl RetainedStore {
         self.forget(old);
     }
 
-    /// Throws out what has expired.
-    pub(crate) fn purge(&mut self, now: Instant) {
+    /// Throws out what has expired; answers whether there was any.
+    pub(crate) fn purge(&mut self, now: Instant) -> bool {
         if self.mortal == 0 {
-            return;
+            return false;
         }
+        let before = self.topics.len();
         let (bytes, mortal) = (&mut self.bytes, &mut self.mortal);
         self.topics.retain(|slot| {
             let expired = slot.0.is_expired(|| now);
@@ -104,6 +110,7 @@ impl RetainedStore {
             }
             !expired
         });
+        self.topics.len() < before
     }
 
     /// Hands the next matching messages to `deliver` until it answers `false` or `SCAN_LIMIT` topics

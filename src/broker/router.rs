@@ -19,6 +19,7 @@ use super::queue::{Queued, SubscriptionIds};
 use super::retained::{Feed, RetainedStore};
 use super::session::Session;
 use super::stats::{BrokerStats, Throttle};
+use super::store::{Store, Ticket};
 use super::tree::{Entry, Leaf, SubscriptionTree};
 
 /// What a subscription was granted.
@@ -54,6 +55,7 @@ pub(crate) struct Router {
     retained: RwLock<RetainedStore>,
     /// Retained `$SYS` messages: the broker's own, outside all limits.
     system: RwLock<RetainedStore>,
+    store: Arc<Store>,
     stats: Arc<BrokerStats>,
     retain_warning: Throttle,
 }
@@ -65,6 +67,8 @@ pub(crate) struct Routed {
     pub(crate) matched: bool,
     /// It was to be retained and there was no room.
     pub(crate) retain_refused: bool,
+    /// When all of it that is to be on disk is there.
+    pub(crate) ticket: Ticket,
 }
 
 /// What a batch of messages leaves to be done at its end. Dropping it wakes the sessions that sleep.
@@ -84,11 +88,12 @@ impl Drop for Wakes {
 }
 
 impl Router {
-    pub(crate) fn new(retained_limit: usize, stats: Arc<BrokerStats>) -> Self {
+    pub(crate) fn new(retained_limit: usize, store: Arc<Store>, stats: Arc<BrokerStats>) -> Self {
         Self {
             tree: RwLock::new(SubscriptionTree::new()),
             retained: RwLock::new(RetainedStore::new(retained_limit)),
             system: RwLock::new(RetainedStore::new(usize::MAX)),
+            store,
             stats,
             retain_warning: Throttle::default(),
         }
@@ -96,9 +101,20 @@ impl Router {
 
     /// Publishes one message. `origin` is the number of the session it comes from, 0 for the gateway.
     pub(crate) fn publish(&self, mut draft: Draft<'_>, origin: u64, wakes: &mut Wakes) -> Routed {
-        let (shared, retain_refused) = self.retain(&mut draft);
-        let matched = fan_out(&self.tree.read(), &mut draft, shared, origin, wakes);
-        Routed { matched, retain_refused }
+        let Kept { shared, refused, ticket } = self.retain(&mut draft);
+        let queued = fan_out(&self.tree.read(), &mut draft, shared, origin, wakes);
+        Routed {
+            matched: queued.is_some(),
+            retain_refused: refused,
+            ticket: ticket.max(queued.unwrap_or_default()),
+        }
+    }
+
+    /// Takes in a retained message from the disk, whatever the limit.
+    pub(crate) fn restore_retained(&self, publication: Arc<Publication>) {
+        let mut retained = self.retained.write();
+        retained.restore(publication);
+        self.show(&retained);
     }
 
     /// Publishes a batch under one lock.
@@ -110,7 +126,7 @@ impl Router {
         let mut wakes = Wakes::default();
         let tree = self.tree.read();
         for mut draft in drafts {
-            let (shared, _) = self.retain(&mut draft);
+            let Kept { shared, .. } = self.retain(&mut draft);
             fan_out(&tree, &mut draft, shared, origin, &mut wakes);
         }
         drop(tree);
@@ -182,29 +198,37 @@ impl Router {
     /// Throws out retained messages that have expired.
     pub(crate) fn purge(&self) {
         let mut retained = self.retained.write();
-        retained.purge(Instant::now());
+        if retained.purge(Instant::now()) {
+            self.store.purge();
+        }
         self.show(&retained);
     }
 
-    fn retain(&self, draft: &mut Draft<'_>) -> (Option<Arc<Publication>>, bool) {
+    fn retain(&self, draft: &mut Draft<'_>) -> Kept {
         if !draft.retain {
-            return (None, false);
+            return Kept::default();
         }
         if filter::is_reserved(draft.topic) {
             let shared = draft.share();
             // It has no limit.
             let _ = self.system.write().set(Arc::clone(&shared));
-            return (Some(shared), false);
+            return Kept { shared: Some(shared), ..Kept::default() };
         }
         if draft.payload.is_empty() {
             let mut retained = self.retained.write();
             retained.clear(draft.topic.as_bytes());
+            let ticket = self.store.retain(draft.topic.as_bytes(), None);
             self.show(&retained);
-            return (None, false);
+            return Kept { ticket, ..Kept::default() };
         }
         let shared = draft.share();
         let mut retained = self.retained.write();
         let refused = retained.set(Arc::clone(&shared)).is_err();
+        let mut ticket = Ticket::NONE;
+        if !refused {
+            // Under the lock, so that both end up with the same value.
+            ticket = self.store.retain(shared.topic(), Some(&shared));
+        }
         self.show(&retained);
         drop(retained);
         if refused {
@@ -217,7 +241,7 @@ impl Router {
                 );
             }
         }
-        (Some(shared), refused)
+        Kept { shared: Some(shared), refused, ticket }
     }
 
     fn show(&self, retained: &RetainedStore) {
@@ -226,42 +250,54 @@ impl Router {
     }
 }
 
+/// What became of a message's retain flag.
+#[derive(Debug, Default)]
+struct Kept {
+    /// The message, if it had to be copied for this.
+    shared: Option<Arc<Publication>>,
+    refused: bool,
+    ticket: Ticket,
+}
+
 type Leaves<'t> = SmallVec<[&'t Leaf<Subscriber>; 8]>;
 
-/// Queues the message at every client that subscribes to it, once for each client.
+/// Queues the message at every client that subscribes to it, once for each client. `None`: there is
+/// none; else the ticket of what has to be on disk.
 fn fan_out(
     tree: &SubscriptionTree<Subscriber>,
     draft: &mut Draft<'_>,
     shared: Option<Arc<Publication>>,
     origin: u64,
     wakes: &mut Wakes,
-) -> bool {
+) -> Option<Ticket> {
     let leaves: Leaves<'_> = tree.matching(draft.topic);
     if leaves.is_empty() {
-        return false;
+        return None;
     }
+    let mut ticket = Ticket::NONE;
     let publication = shared.unwrap_or_else(|| draft.share());
     for group in leaves.iter().flat_map(|leaf| &leaf.groups) {
         let topic = publication.topic();
         let may_have = |member: &Subscriber| member.grant.lets_through(topic);
         if let Some(member) = group.next_member(may_have, |member| member.session.is_connected()) {
-            deliver(std::slice::from_ref(&member), &publication, origin, wakes);
+            let member = std::slice::from_ref(&member);
+            ticket = ticket.max(deliver(member, &publication, origin, wakes));
         }
     }
     if let [leaf] = leaves.as_slice() {
         for entry in &leaf.plain {
-            deliver(&[entry], &publication, origin, wakes);
+            ticket = ticket.max(deliver(&[entry], &publication, origin, wakes));
         }
-        return true;
+        return Some(ticket);
     }
     // Several filters match: a client that has more than one of them gets the message once.
     let mut entries: SmallVec<[&Entry<Subscriber>; 16]> =
         leaves.iter().flat_map(|leaf| &leaf.plain).collect();
     entries.sort_unstable_by_key(|entry| entry.key);
     for same_client in entries.chunk_by(|one, other| one.key == other.key) {
-        deliver(same_client, &publication, origin, wakes);
+        ticket = ticket.max(deliver(same_client, &publication, origin, wakes));
     }
-    true
+    Some(ticket)
 }
 
 /// Queues the message at one client. `entries`: its matching subscriptions, at least one.
@@ -270,7 +306,7 @@ fn deliver(
     publication: &Arc<Publication>,
     origin: u64,
     wakes: &mut Wakes,
-) {
+) -> Ticket {
     let mut granted: Option<(QoS, bool)> = None;
     let mut ids = SubscriptionIds::new();
     for entry in entries {
@@ -281,14 +317,14 @@ fn deliver(
         if !grant.lets_through(publication.topic()) {
             // The client's rights are the same for its other subscriptions.
             entry.value.session.note_withheld();
-            return;
+            return Ticket::NONE;
         }
         let (qos, keep_retain) = granted.unwrap_or_default();
         granted = Some((qos.max(grant.qos), keep_retain || grant.retain_as_published));
         ids.extend(grant.id);
     }
     let (Some((qos, keep_retain)), Some(entry)) = (granted, entries.first()) else {
-        return;
+        return Ticket::NONE;
     };
     let item = Queued {
         publication: Arc::clone(publication),
@@ -305,4 +341,5 @@ fn deliver(
     if delivered.crowded {
         wakes.crowded.add(session);
     }
+    delivered.ticket
 }

@@ -6,24 +6,26 @@
 //! outdated and changes nothing. All state lies under one mutex that is held for short, computed
 //! work only.
 
+mod keeping;
 mod state;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
 
 use super::access::Login;
-use super::inflight::Repeat;
+use super::inflight::{Finished, Release, Repeat};
 use super::packet::{Ack, AckKind, QoS, Reason, Will};
 use super::pressure::Patience;
 use super::queue::{Pushed, Queue, Queued};
 use super::retained::Feed;
 use super::stats::{BrokerStats, Throttle};
+use super::store::{Store, Ticket};
 
 pub(crate) use state::Aftermath;
 use state::{Attachment, State};
@@ -40,6 +42,7 @@ pub(crate) struct Session {
     /// The connection waits for another session's queue and reads nothing.
     held: AtomicBool,
     state: Mutex<State>,
+    store: Arc<Store>,
     stats: Arc<BrokerStats>,
     overflow_warning: Throttle,
 }
@@ -62,12 +65,16 @@ pub(crate) struct Attached {
     pub(crate) close: oneshot::Receiver<Reason>,
     /// The will of the connection that was taken over, if it is to be published.
     pub(crate) displaced_will: Option<Will>,
+    /// When the session is on disk, if it is to be.
+    pub(crate) ticket: Ticket,
 }
 
 /// How a connection ended, as far as its session cares.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leave {
     pub(crate) publish_will: bool,
+    /// The broker stops: a will waits for its next start.
+    pub(crate) stopping: bool,
     /// A new expiry in seconds, from an MQTT 5 DISCONNECT.
     pub(crate) expiry: Option<u32>,
 }
@@ -80,10 +87,23 @@ pub(crate) enum Outgoing {
         item: Queued,
         packet_id: u16,
         dup: bool,
+        /// Not to be sent before this is on disk.
+        gate: Ticket,
     },
     Release {
         packet_id: u16,
     },
+}
+
+/// What queueing a message asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delivered {
+    /// The writer sleeps and is to be woken, at the end of the batch.
+    pub(crate) wake: bool,
+    /// The publisher should wait before it goes on.
+    pub(crate) crowded: bool,
+    /// When the message is on disk, if it is to be.
+    pub(crate) ticket: Ticket,
 }
 
 /// What `Session::take` found.
@@ -94,15 +114,6 @@ pub(crate) enum Taken {
     Nothing,
     /// The connection is not the session's any more.
     Detached,
-}
-
-/// What a delivery calls for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Delivered {
-    /// The writer sleeps and is to be woken, at the end of the batch.
-    pub(crate) wake: bool,
-    /// The publisher should wait before it goes on.
-    pub(crate) crowded: bool,
 }
 
 /// A session's connection is not read from for as long as this lives.
@@ -118,7 +129,8 @@ impl Drop for Held<'_> {
 /// What became of an incoming QoS 2 message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Receipt {
-    New,
+    /// With the ticket of its packet id, which is to be on disk before PUBREC.
+    New(Ticket),
     /// Sent again; routed already.
     Duplicate,
     /// More open exchanges than the client was told it may have.
@@ -130,6 +142,7 @@ impl Session {
         number: u64,
         client_id: &str,
         queue: Queue,
+        store: Arc<Store>,
         stats: Arc<BrokerStats>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -140,6 +153,7 @@ impl Session {
             room: Notify::new(),
             held: AtomicBool::new(false),
             state: Mutex::new(State::new(queue)),
+            store,
             stats,
             overflow_warning: Throttle::default(),
         })
@@ -180,12 +194,14 @@ impl Session {
         state.will = terms.will;
         state.will_due = None;
         state.expires = None;
+        state.left = None;
         state.waiting = false;
         state.crowd.end();
         self.room.notify_waiters();
         state.inflight.restart();
         self.connected.store(true, Ordering::Relaxed);
-        Attached { generation: state.generation, close, displaced_will }
+        let ticket = self.note_row(&mut state);
+        Attached { generation: state.generation, close, displaced_will, ticket }
     }
 
     /// Takes the connection away, if `generation` still is the session's.
@@ -202,6 +218,11 @@ impl Session {
         state.queue.drop_unacknowledged();
         state.queue.shrink();
         state.expiry = leave.expiry.unwrap_or(state.expiry);
+        state.left = Some(SystemTime::now());
+        if leave.stopping {
+            self.note_row(&mut state);
+            state.frozen = true;
+        }
         if !leave.publish_will {
             state.will = None;
         }
@@ -272,10 +293,14 @@ impl Session {
     }
 
     /// Forgets a subscription, and the retained messages that were still to come for it.
-    pub(crate) fn forget_filter(&self, filter: &str) {
+    pub(crate) fn forget_filter(&self, filter: &str) -> Ticket {
         let mut state = self.state.lock();
-        state.filters.remove(filter);
+        let known = state.filters.remove(filter);
         state.feeds.retain(|feed| *feed.filter != *filter);
+        if known && state.kept {
+            return self.store.subscribe(self.number, filter, None);
+        }
+        Ticket::NONE
     }
 
     /// Counts a message that its client may not read.
@@ -287,17 +312,31 @@ impl Session {
     pub(crate) fn deliver(&self, item: Queued) -> Delivered {
         let mut guard = self.state.lock();
         let state = &mut *guard;
+        let mut ticket = Ticket::NONE;
         if state.ended || (state.attachment.is_none() && item.qos == QoS::AtMostOnce) {
-            return Delivered { wake: false, crowded: false };
+            return Delivered { wake: false, crowded: false, ticket };
+        }
+        let kept = (state.kept && item.qos > QoS::AtMostOnce).then(|| item.clone());
+        if kept.as_ref().is_some_and(|copy| !self.may_keep(state, copy)) {
+            self.overflow(state);
+            return Delivered { wake: std::mem::take(&mut state.waiting), crowded: false, ticket };
         }
         match state.queue.push(item) {
-            Pushed::Kept => {}
-            Pushed::Dropped(count) => BrokerStats::add(&self.stats.dropped_queue_full, count),
             Pushed::Overflow => self.overflow(state),
+            pushed => {
+                if let Pushed::Dropped(count) = pushed {
+                    BrokerStats::add(&self.stats.dropped_queue_full, count);
+                }
+                if let Some(copy) = kept {
+                    self.count_kept(state, &copy);
+                    ticket = self.store.queue(self.number, state.queue.last_place(), copy);
+                }
+            }
         }
         Delivered {
             wake: std::mem::take(&mut state.waiting),
             crowded: state.attachment.is_some() && state.crowd.grown(&state.queue),
+            ticket,
         }
     }
 
@@ -353,7 +392,7 @@ impl Session {
             let repeat = if open { state.inflight.next_repeat() } else { None };
             let next = match repeat {
                 Some(Repeat::Publish { packet_id, item }) => {
-                    Outgoing::Publish { item, packet_id, dup: true }
+                    Outgoing::Publish { item, packet_id, dup: true, gate: Ticket::NONE }
                 }
                 Some(Repeat::Release { packet_id }) => Outgoing::Release { packet_id },
                 None => match self.next_new(&mut state, open) {
@@ -410,11 +449,14 @@ impl Session {
             return Receipt::TooMany;
         }
         state.received.insert(packet_id);
-        Receipt::New
+        let kept = state.kept;
+        let note = || self.store.received(self.number, packet_id, true);
+        Receipt::New(if kept { note() } else { Ticket::NONE })
     }
 
-    /// Takes an acknowledgement in and answers what is to be sent for it, if anything.
-    pub(crate) fn acknowledge(&self, generation: u64, ack: Ack) -> Option<Ack> {
+    /// Takes an acknowledgement in and answers what is to be sent for it, if anything, and what has
+    /// to be on disk before.
+    pub(crate) fn acknowledge(&self, generation: u64, ack: Ack) -> Option<(Ack, Ticket)> {
         let mut state = self.state.lock();
         if state.generation != generation {
             return None;
@@ -427,17 +469,27 @@ impl Session {
         };
         match ack.kind {
             AckKind::Acknowledged => {
-                state.inflight.finish_publish(id, QoS::AtLeastOnce);
+                let finished = state.inflight.finish_publish(id, QoS::AtLeastOnce);
+                self.note_finished(&mut state, finished);
                 None
             }
             AckKind::Received if ack.reason.is_error() => {
-                state.inflight.finish_publish(id, QoS::ExactlyOnce);
+                let finished = state.inflight.finish_publish(id, QoS::ExactlyOnce);
+                self.note_finished(&mut state, finished);
                 None
             }
-            AckKind::Received => Some(answer(AckKind::Release, state.inflight.release(id))),
-            AckKind::Release => Some(answer(AckKind::Complete, state.received.remove(&id))),
+            AckKind::Received => {
+                let release = state.inflight.release(id);
+                let known = !matches!(release, Release::Unknown);
+                Some((answer(AckKind::Release, known), self.note_release(&mut state, release)))
+            }
+            AckKind::Release => {
+                let known = state.received.remove(&id);
+                Some((answer(AckKind::Complete, known), self.note_closed(&state, id)))
+            }
             AckKind::Complete => {
-                state.inflight.finish_release(id);
+                let finished = state.inflight.finish_release(id);
+                self.note_finished(&mut state, finished);
                 None
             }
         }
@@ -447,7 +499,8 @@ impl Session {
     pub(crate) fn abandon(&self, generation: u64, packet_id: u16) {
         let mut state = self.state.lock();
         if state.generation == generation {
-            state.inflight.abandon(packet_id);
+            let finished = state.inflight.abandon(packet_id);
+            self.note_finished(&mut state, finished);
         }
     }
 
@@ -458,17 +511,21 @@ impl Session {
 
     fn next_new(&self, state: &mut State, window_open: bool) -> Option<Outgoing> {
         loop {
-            let item = state.queue.pop(window_open)?;
+            let (place, item) = state.queue.pop(window_open)?;
             if item.publication.is_expired(Instant::now) {
                 BrokerStats::count(&self.stats.dropped_expired);
+                if item.qos > QoS::AtMostOnce {
+                    self.note_finished(state, Some(Finished { place, item: Some(item) }));
+                }
                 continue;
             }
             let packet_id = match item.qos {
                 QoS::AtMostOnce => 0,
                 // The window is far smaller than the number of ids, so there is one.
-                _ => state.inflight.start(item.clone())?,
+                _ => state.inflight.start(place, item.clone())?,
             };
-            return Some(Outgoing::Publish { item, packet_id, dup: false });
+            let gate = self.note_sent(state, place, packet_id, item.qos);
+            return Some(Outgoing::Publish { item, packet_id, dup: false, gate });
         }
     }
 

@@ -104,6 +104,16 @@ pub struct BrokerStats {
     pub keep_alive_timeouts: AtomicU64,
     /// Connections ended because their client connected again.
     pub take_overs: AtomicU64,
+    /// Gauge: QoS 1 and 2 messages that sessions hold which outlive the process.
+    pub kept_messages: AtomicU64,
+    /// Gauge: memory that these take, in bytes; a message counts once for each session.
+    pub kept_bytes: AtomicU64,
+    /// Attempts to write retained messages and kept sessions to disk.
+    pub disk_commits: AtomicU64,
+    /// Those that failed; each is tried again.
+    pub disk_failures: AtomicU64,
+    /// Packets refused, or their clients disconnected, because the disk did not take what they did.
+    pub disk_refused: AtomicU64,
 }
 
 impl BrokerStats {
@@ -156,6 +166,11 @@ impl BrokerStats {
             ("connection_panics", "counter", &self.connection_panics),
             ("keep_alive_timeouts", "counter", &self.keep_alive_timeouts),
             ("take_overs", "counter", &self.take_overs),
+            ("kept_messages", "gauge", &self.kept_messages),
+            ("kept_bytes", "gauge", &self.kept_bytes),
+            ("disk_commits", "counter", &self.disk_commits),
+            ("disk_failures", "counter", &self.disk_failures),
+            ("disk_refused", "counter", &self.disk_refused),
         ]
         .into_iter()
         .map(|(name, kind, number)| (name, kind, number.load(Ordering::Relaxed)))

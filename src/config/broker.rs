@@ -108,6 +108,10 @@ pub struct Limits {
     pub queued_messages: usize,
     /// Bytes waiting for one client.
     pub queued_bytes: usize,
+    /// Messages waiting for all clients whose sessions are kept.
+    pub total_queued_messages: usize,
+    /// Bytes waiting for them.
+    pub total_queued_bytes: usize,
     /// Retained messages in all.
     pub retained_messages: usize,
 }
@@ -158,6 +162,8 @@ impl Limits {
             ("inflight", usize::from(self.inflight)),
             ("queued_messages", self.queued_messages),
             ("queued_bytes", self.queued_bytes),
+            ("total_queued_messages", self.total_queued_messages),
+            ("total_queued_bytes", self.total_queued_bytes),
             ("retained_messages", self.retained_messages),
         ])
     }
@@ -191,6 +197,8 @@ impl Default for Limits {
             inflight: 100,
             queued_messages: 100_000,
             queued_bytes: 67_108_864,
+            total_queued_messages: 1_000_000,
+            total_queued_bytes: 268_435_456,
             retained_messages: 200_000,
         }
     }

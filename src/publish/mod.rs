@@ -69,6 +69,18 @@ impl Publisher {
         }
     }
 
+    /// Says that the gateway is there, and that no meter has been heard yet. Comes before the broker
+    /// serves anybody: what is retained from the last run says what was true then.
+    pub fn begin<'a>(&mut self, meters: impl Iterator<Item = &'a str>) {
+        self.bridge.state(&mut self.batch, true);
+        self.bridge.info(&mut self.batch);
+        for name in meters {
+            let topic = Topic::Meter(name.to_owned(), MeterState::Availability);
+            self.batch.retained(&topic, "offline");
+        }
+        self.send();
+    }
+
     /// Publishes until `updates` is closed, then says that the gateway is gone.
     pub async fn run(
         mut self,
@@ -78,9 +90,6 @@ impl Publisher {
         // The list of meters is published at most once a second, however many appear at once.
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        self.bridge.state(&mut self.batch, true);
-        self.bridge.info(&mut self.batch);
-        self.send();
         loop {
             tokio::select! {
                 open = updates.drain(&mut waiting) => {

@@ -21,6 +21,7 @@ use crate::broker::retained::Feed;
 use crate::broker::router::{Grant, Wakes};
 use crate::broker::session::{Receipt, Session};
 use crate::broker::stats::BrokerStats;
+use crate::broker::store::Ticket;
 use crate::broker::wire::{self, Framing, WireError};
 
 /// Packets and messages of one batch, counted at once at its end.
@@ -120,6 +121,9 @@ impl<'a> Handler<'a> {
 
     async fn hand_over_replies(&mut self) {
         let waiting = |limit| self.desk.replies.lock().len() > limit;
+        while self.desk.held.len() > HELD_LIMIT {
+            self.desk.taken.notified().await;
+        }
         let progress = std::mem::take(&mut self.progress);
         if !progress && !waiting(0) {
             return;
@@ -179,14 +183,16 @@ impl<'a> Handler<'a> {
         let (qos, packet_id) = (publish.qos, publish.packet_id);
         if filter::is_reserved(topic) || !self.terms.identity.may_publish(topic) {
             self.note_refused_publish(topic);
-            self.accept(qos, packet_id, Reason::NOT_AUTHORIZED);
+            self.accept(qos, packet_id, Reason::NOT_AUTHORIZED, Ticket::NONE);
             return ControlFlow::Continue(());
         }
+        let mut ticket = Ticket::NONE;
         if qos == QoS::ExactlyOnce {
             match self.receive(packet_id) {
-                Receipt::New => {}
+                Receipt::New(noted) => ticket = noted,
                 Receipt::Duplicate => {
-                    self.accept(qos, packet_id, Reason::SUCCESS);
+                    // The first may not be on disk yet.
+                    self.accept(qos, packet_id, Reason::SUCCESS, self.shared.store.so_far());
                     return ControlFlow::Continue(());
                 }
                 Receipt::TooMany => {
@@ -202,7 +208,7 @@ impl<'a> Handler<'a> {
             _ if routed.matched => Reason::SUCCESS,
             _ => Reason::NO_MATCHING_SUBSCRIBERS,
         };
-        self.accept(qos, packet_id, reason);
+        self.accept(qos, packet_id, reason, ticket.max(routed.ticket));
         ControlFlow::Continue(())
     }
 
@@ -236,12 +242,12 @@ impl<'a> Handler<'a> {
         self.session.receive(self.generation, packet_id, limit)
     }
 
-    /// Answers a PUBLISH as its QoS asks for.
-    fn accept(&self, qos: QoS, packet_id: u16, reason: Reason) {
+    /// Answers a PUBLISH as its QoS asks for, when what it did is on disk.
+    fn accept(&self, qos: QoS, packet_id: u16, reason: Reason, ticket: Ticket) {
         match qos {
             QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => self.reply(AckKind::Acknowledged, packet_id, reason),
-            QoS::ExactlyOnce => self.reply(AckKind::Received, packet_id, reason),
+            QoS::AtLeastOnce => self.reply(AckKind::Acknowledged, packet_id, reason, ticket),
+            QoS::ExactlyOnce => self.reply(AckKind::Received, packet_id, reason, ticket),
         }
     }
 
@@ -258,14 +264,14 @@ impl<'a> Handler<'a> {
         slot.clone()
     }
 
-    fn reply(&self, kind: AckKind, packet_id: u16, reason: Reason) {
+    fn reply(&self, kind: AckKind, packet_id: u16, reason: Reason, ticket: Ticket) {
         let ack = Ack { kind, packet_id, reason };
-        wire::write_ack(self.terms.version, ack, &mut self.desk.replies.lock());
+        self.desk.acknowledge(self.shared, self.terms.version, ack, ticket);
     }
 
     fn acknowledge(&mut self, ack: Ack) {
-        if let Some(answer) = self.session.acknowledge(self.generation, ack) {
-            wire::write_ack(self.terms.version, answer, &mut self.desk.replies.lock());
+        if let Some((answer, ticket)) = self.session.acknowledge(self.generation, ack) {
+            self.desk.acknowledge(self.shared, self.terms.version, answer, ticket);
         }
         // The window may have opened.
         self.progress = true;
@@ -275,20 +281,18 @@ impl<'a> Handler<'a> {
         let id = subscribe.subscription_id;
         let mut codes = Vec::with_capacity(subscribe.requests.len());
         let mut feeds = Vec::new();
+        let mut ticket = Ticket::NONE;
         for request in &subscribe.requests {
-            let granted = self.grant(request, id);
+            let granted = self.grant(request, id, &mut ticket);
             codes.push(granted.map(|feed| {
                 feeds.extend(feed);
                 request.qos
             }));
         }
-        let packet_id = subscribe.packet_id;
-        let written = wire::write_suback(
-            self.terms.version,
-            packet_id,
-            &codes,
-            &mut self.desk.replies.lock(),
-        );
+        let mut packet = BytesMut::new();
+        let written =
+            wire::write_suback(self.terms.version, subscribe.packet_id, &codes, &mut packet);
+        self.desk.send(self.shared, packet, ticket);
         for feed in feeds {
             self.session.put_feed(self.generation, feed, false);
         }
@@ -296,7 +300,13 @@ impl<'a> Handler<'a> {
     }
 
     /// Grants one filter, or says why not. Answers the retained messages that are to follow.
-    fn grant(&self, request: &SubscribeRequest, id: Option<u32>) -> Result<Option<Feed>, Reason> {
+    /// `ticket` becomes that of the subscription on disk.
+    fn grant(
+        &self,
+        request: &SubscribeRequest,
+        id: Option<u32>,
+        ticket: &mut Ticket,
+    ) -> Result<Option<Feed>, Reason> {
         let filter = Filter::parse(&request.filter).map_err(|_| Reason::TOPIC_FILTER_INVALID)?;
         let screen = match self.terms.identity.judge(filter.path) {
             Judgement::Granted => None,
@@ -316,7 +326,8 @@ impl<'a> Handler<'a> {
             id,
             screen: screen.clone(),
         };
-        let new = self.shared.router.subscribe(filter, &self.session, grant);
+        let new = self.shared.router.subscribe(filter, &self.session, grant.clone());
+        *ticket = self.session.note_grant(&request.filter, grant).max(*ticket);
         if self.session.is_ended() {
             // Ended on another thread just now, and its subscriptions with it: none may follow.
             self.shared.router.unsubscribe(filter, self.session.number());
@@ -331,13 +342,14 @@ impl<'a> Handler<'a> {
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> ControlFlow<End> {
+        let mut ticket = Ticket::NONE;
         let codes: Vec<Reason> = unsubscribe
             .filters
             .iter()
             .map(|text| match Filter::parse(text) {
                 Err(_) => Reason::TOPIC_FILTER_INVALID,
                 Ok(filter) => {
-                    self.session.forget_filter(text);
+                    ticket = self.session.forget_filter(text).max(ticket);
                     match self.shared.router.unsubscribe(filter, self.session.number()) {
                         true => Reason::SUCCESS,
                         false => Reason::NO_SUBSCRIPTION_EXISTED,
@@ -346,8 +358,10 @@ impl<'a> Handler<'a> {
             })
             .collect();
         let packet_id = unsubscribe.packet_id;
-        let mut replies = self.desk.replies.lock();
-        sent(wire::write_unsuback(self.terms.version, packet_id, &codes, &mut replies))
+        let mut packet = BytesMut::new();
+        let written = wire::write_unsuback(self.terms.version, packet_id, &codes, &mut packet);
+        self.desk.send(self.shared, packet, ticket);
+        sent(written)
     }
 
     fn disconnect(&self, disconnect: Disconnect) -> ControlFlow<End> {
@@ -366,5 +380,7 @@ fn sent(written: Result<(), WireError>) -> ControlFlow<End> {
     }
 }
 
+/// Answers that may wait for the disk before their client is read from no more.
+const HELD_LIMIT: usize = 8 * 1024;
 /// Answers that may wait for a client that does not read, in bytes.
 const REPLIES_LIMIT: usize = 64 * 1024;

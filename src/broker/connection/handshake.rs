@@ -14,7 +14,7 @@ use crate::broker::access::{Identity, Login};
 use crate::broker::clients::{Entered, Presence};
 use crate::broker::filter;
 use crate::broker::packet::{ConnAck, Connect, Reason, Version, Will};
-use crate::broker::session;
+use crate::broker::session::{self, Leave};
 use crate::broker::stats::BrokerStats;
 use crate::broker::wire::{self, Framing, WireError};
 
@@ -120,11 +120,13 @@ async fn admit(connect: Connect, peer: SocketAddr, shared: &Shared) -> Result<Ad
     let version = connect.version;
     let login = shared.access.admit(peer, &connect).await;
     let login = login.map_err(|reason| Refusal::Logged(version, reason))?;
-    enter(connect, peer, login, shared).map_err(|reason| Refusal::Answered(version, reason, None))
+    enter(connect, peer, login, shared)
+        .await
+        .map_err(|reason| Refusal::Answered(version, reason, None))
 }
 
 /// Brings a client that was let in to its session.
-fn enter(
+async fn enter(
     connect: Connect,
     peer: SocketAddr,
     login: Login,
@@ -156,8 +158,15 @@ fn enter(
         silence_limit: (keep_alive > 0)
             .then(|| Duration::from_secs(keep_alive.into()).mul_f64(1.5)),
     };
-    let Entered { presence, session_present, close } =
+    let Entered { presence, session_present, ticket, close } =
         shared.clients.enter(client_id, connect.clean, session_terms)?;
+    let on_disk = tokio::time::timeout(shared.limits.connect_timeout, shared.store.settled(ticket));
+    if !on_disk.await.unwrap_or(false) {
+        // Nobody was told of this connection: its will is not published.
+        presence.leave(Leave { publish_will: false, stopping: false, expiry: None });
+        BrokerStats::count(&shared.stats.disk_refused);
+        return Err(Reason::QUOTA_EXCEEDED);
+    }
     let connack = ConnAck {
         session_present,
         assigned_client_id: assigned.filter(|_| version == Version::V5),

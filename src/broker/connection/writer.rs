@@ -1,5 +1,6 @@
 //! The writing half: answers first, then what the session has queued, many packets to one write.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::broker::link::feed_retained;
 use crate::broker::packet::{Ack, AckKind, Reason, Version};
 use crate::broker::session::{Outgoing, Session, Taken};
 use crate::broker::stats::BrokerStats;
+use crate::broker::store::{Standing, Ticket};
 use crate::broker::wire::{self, Alias, Delivery};
 
 /// Writes one connection.
@@ -26,6 +28,8 @@ pub(super) struct Writer<'a, W> {
     aliases: Aliases,
     /// There are retained messages still to be looked through.
     unfinished: bool,
+    /// Packets whose id is not on disk yet, in their order.
+    gated: VecDeque<(Ticket, Outgoing)>,
     desk: &'a Desk,
     shared: &'a Shared,
     session: Arc<Session>,
@@ -47,6 +51,7 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
             batch: Vec::new(),
             aliases: Aliases::new(terms.topic_aliases),
             unfinished: false,
+            gated: VecDeque::new(),
             desk,
             shared,
             session: Arc::clone(&presence.session),
@@ -112,17 +117,51 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
         let taken = self.session.take(self.generation, BUFFER_BUSY, &mut self.batch);
         let mut batch = std::mem::take(&mut self.batch);
         BrokerStats::add(&self.shared.stats.packets_sent, batch.len() as u64);
-        let (mut sent, mut payload_bytes) = (0, 0);
+        let (mut sent, mut payload_bytes) = self.pass_gate();
         for outgoing in batch.drain(..) {
-            if let Some(size) = self.encode(&outgoing) {
-                sent += 1;
-                payload_bytes += size as u64;
+            match outgoing {
+                Outgoing::Publish { gate, .. } if !self.is_open(gate) => {
+                    if self.gated.is_empty() {
+                        self.desk.held.wake_at(gate);
+                    }
+                    self.gated.push_back((gate, outgoing));
+                }
+                outgoing => {
+                    if let Some(size) = self.encode(&outgoing) {
+                        sent += 1;
+                        payload_bytes += size as u64;
+                    }
+                }
             }
         }
         BrokerStats::add(&self.shared.stats.payload_bytes_sent, payload_bytes);
         self.batch = batch;
         BrokerStats::add(&self.shared.stats.messages_sent, sent);
         taken
+    }
+
+    /// Encodes what waited for the disk and no longer has to; answers how many messages and bytes of
+    /// payload.
+    fn pass_gate(&mut self) -> (u64, u64) {
+        let (mut sent, mut payload_bytes) = (0, 0);
+        while let Some((gate, outgoing)) = self.gated.pop_front() {
+            if self.shared.store.standing(gate) != Standing::Kept {
+                self.desk.held.wake_at(gate);
+                self.gated.push_front((gate, outgoing));
+                break;
+            }
+            if let Some(size) = self.encode(&outgoing) {
+                sent += 1;
+                payload_bytes += size as u64;
+            }
+        }
+        (sent, payload_bytes)
+    }
+
+    /// Whether a packet may go out: its own gate is open, and none is waiting before it.
+    fn is_open(&self, gate: Ticket) -> bool {
+        gate == Ticket::NONE
+            || (self.gated.is_empty() && self.shared.store.standing(gate) == Standing::Kept)
     }
 
     fn take_replies(&mut self) {
@@ -148,7 +187,7 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
                 wire::write_ack(version, ack, &mut self.buffer);
                 return None;
             }
-            Outgoing::Publish { item, packet_id, dup } => (item, *packet_id, *dup),
+            Outgoing::Publish { item, packet_id, dup, .. } => (item, *packet_id, *dup),
         };
         let mut alias = self.aliases.find(item.publication.topic());
         let mut delivery = Delivery {

@@ -1,7 +1,7 @@
 //! What a session holds, and the steps that touch nothing else.
 
 use std::collections::{HashSet, VecDeque};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
@@ -36,6 +36,16 @@ pub(super) struct State {
     pub(super) will_due: Option<Instant>,
     pub(super) expires: Option<Instant>,
     pub(super) ended: bool,
+    /// When the connection ended; `None` while there is one.
+    pub(super) left: Option<SystemTime>,
+    /// The session is to outlive the process: all its changes go to the store.
+    pub(super) kept: bool,
+    /// The store knows of it: it is kept, or has a will.
+    pub(super) noted: bool,
+    /// Of `kept` sessions: messages on disk, and their bytes.
+    pub(super) on_disk: (usize, usize),
+    /// The broker stops: what the store knows of the connection's end stays as it is.
+    pub(super) frozen: bool,
 }
 
 /// A session's connection.
@@ -74,6 +84,11 @@ impl State {
             will_due: None,
             expires: None,
             ended: false,
+            left: None,
+            kept: false,
+            noted: false,
+            on_disk: (0, 0),
+            frozen: false,
         }
     }
 
