@@ -31,7 +31,7 @@ pub(crate) use rights::{Judgement, Screen};
 use super::BrokerError;
 use super::packet::{Connect, Password, Reason};
 use super::stats::{BrokerStats, Throttle};
-use guard::Guard;
+use guard::{Guard, TooManyFailures};
 use rights::Rights;
 use users::Users;
 
@@ -141,41 +141,35 @@ impl Access {
         name: &str,
         password: &[u8],
     ) -> Result<Login, Reason> {
-        let Ok(attempt) = self.guard.attempt(peer.ip(), name).await else {
-            return Err(self.refuse_unheard(peer));
-        };
+        let unheard = |TooManyFailures| self.refuse_unheard(peer);
+        let attempt = self.guard.attempt(peer.ip(), name).await.map_err(unheard)?;
         users.refresh().await;
         // What was shown before need not be tested again, except by those who have guessed wrong.
-        let right = if attempt.clean && users.is_proven(name, password) {
-            true
-        } else {
-            if self.guard.before_test(&attempt).await.is_err() {
-                return Err(self.refuse_unheard(peer));
-            }
+        if !(attempt.clean && users.is_proven(name, password)) {
+            self.guard.before_test(&attempt).await.map_err(unheard)?;
             let answer = Instant::now() + REFUSAL_TIME;
-            let right = users.is_right(name, password).await;
-            if !right {
+            if !users.is_right(name, password).await {
                 self.guard.failed(&attempt);
                 // The time tells nothing of which part was wrong.
                 tokio::time::sleep_until(answer).await;
+                return Err(self.refuse(peer, users, name));
             }
-            right
-        };
-        if right {
-            self.guard.succeeded(&attempt);
-            return Ok(Login(Some(name.into())));
         }
+        self.guard.succeeded(&attempt);
+        Ok(Login(Some(name.into())))
+    }
+
+    fn refuse(&self, peer: SocketAddr, users: &Users, name: &str) -> Reason {
         BrokerStats::count(&self.stats.refused_logins);
         if let Some(before) = self.notice.pass() {
-            let user = users.is_known(name).then_some(name);
-            match user {
-                Some(user) => {
-                    tracing::warn!(%peer, user, before, "mqtt client refused: wrong password");
-                }
-                None => tracing::warn!(%peer, before, "mqtt client refused: no such user"),
+            // A name that nobody has may be a password in the wrong place.
+            if users.is_known(name) {
+                tracing::warn!(%peer, user = name, before, "mqtt client refused: wrong password");
+            } else {
+                tracing::warn!(%peer, before, "mqtt client refused: no such user");
             }
         }
-        Err(Reason::BAD_USER_NAME_OR_PASSWORD)
+        Reason::BAD_USER_NAME_OR_PASSWORD
     }
 
     fn refuse_unheard(&self, peer: SocketAddr) -> Reason {

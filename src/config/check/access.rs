@@ -88,23 +88,25 @@ impl Check<'_> {
                 );
                 self.report(&format!("{key}.user"), message);
             }
-            for (kind, filters) in
-                [("read", &entry.read), ("write", &entry.write), ("deny", &entry.deny)]
-            {
+            let lists = [("read", &entry.read), ("write", &entry.write), ("deny", &entry.deny)];
+            for (kind, filters) in lists {
                 for (at, filter) in filters.iter().enumerate() {
-                    let key = format!("{key}.{kind}.{at}");
-                    if let Err(error) = check_filter(filter) {
-                        self.report(&key, error.to_string());
-                    } else if entry.user.is_none() && filter.contains("%u") {
-                        let message = format!(
-                            "\"{filter}\" has %u, and the entry is for clients without a login, \
-                             which have no user name: give it a user (\"*\" for every one), or \
-                             write %c for the client id"
-                        );
-                        self.report(&key, message);
-                    }
+                    self.pattern(&format!("{key}.{kind}.{at}"), filter, entry.user.is_some());
                 }
             }
+        }
+    }
+
+    /// One filter of the access list.
+    fn pattern(&mut self, key: &str, filter: &str, has_user: bool) {
+        if let Err(error) = check_filter(filter) {
+            self.report(key, error.to_string());
+        } else if !has_user && filter.contains("%u") {
+            let message = format!(
+                "\"{filter}\" has %u, and the entry is for clients without a login, which have no \
+                 user name: give it a user (\"*\" for every one), or write %c for the client id"
+            );
+            self.report(key, message);
         }
     }
 }
