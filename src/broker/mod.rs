@@ -43,6 +43,7 @@ pub use link::{Link, Message, Received, Subscription};
 pub use packet::QoS;
 pub use pressure::Crowded;
 pub use stats::BrokerStats;
+pub use wire::{Probed, probe};
 
 use access::Access;
 use clients::Clients;
