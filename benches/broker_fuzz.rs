@@ -121,7 +121,7 @@ fn converse(port: u16, number: u64, mutator: &mut Mutator) -> u64 {
     let (level, first) = mutator.next();
     let mut bytes = if mutator.rng.u8(..) < 250 {
         // Few client ids, so that sessions are taken over and found again.
-        connect(level, &format!("fuzz{}", number % 50), 0x02 * u8::from(number % 3 == 0))
+        connect(level, &format!("fuzz{}", number % 50), 0x02 * u8::from(number.is_multiple_of(3)))
     } else {
         first
     };

@@ -142,7 +142,8 @@ impl Gateway {
         let stats = self.broker.stats();
 
         let mut servers = Group::default();
-        let publisher = Publisher::new(self.broker.link(), metrics.clone());
+        let publisher =
+            Publisher::new(self.broker.link(), metrics.clone()).with_broker(Arc::clone(&stats));
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
         let web = Web::new(metrics.clone(), stats);
         for listener in self.web {
