@@ -147,7 +147,8 @@ impl Gateway {
         let stats = self.broker.stats();
 
         let mut servers = Group::default();
-        let mut publisher = Publisher::new(self.broker.link(), metrics.clone());
+        let mut publisher =
+            Publisher::new(self.broker.link(), metrics.clone()).with_broker(Arc::clone(&stats));
         let kept = self.store.meters(Make::Brultech).unwrap_or_default();
         let configured = self.meters.iter().map(|meter| &*meter.name);
         publisher.begin(configured.chain(kept.iter().map(|row| row.name.as_str())));

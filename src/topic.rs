@@ -55,6 +55,8 @@ pub enum BridgeTopic {
     Devices,
     /// Corrections and other things that happen once.
     Event,
+    /// How the gateway and its broker are.
+    Health,
 }
 
 impl fmt::Display for Topic {
@@ -121,8 +123,13 @@ impl MeterState {
 }
 
 impl BridgeTopic {
-    const ALL: [BridgeTopic; 4] =
-        [BridgeTopic::State, BridgeTopic::Info, BridgeTopic::Devices, BridgeTopic::Event];
+    const ALL: [BridgeTopic; 5] = [
+        BridgeTopic::State,
+        BridgeTopic::Info,
+        BridgeTopic::Devices,
+        BridgeTopic::Event,
+        BridgeTopic::Health,
+    ];
 }
 
 impl Level for ConfigDocument {
@@ -152,6 +159,7 @@ impl Level for BridgeTopic {
             BridgeTopic::Info => "info",
             BridgeTopic::Devices => "devices",
             BridgeTopic::Event => "event",
+            BridgeTopic::Health => "health",
         }
     }
 }
@@ -177,6 +185,7 @@ mod tests {
             "meterbridge/bridge/info".to_owned(),
             "meterbridge/bridge/devices".to_owned(),
             "meterbridge/bridge/event".to_owned(),
+            "meterbridge/bridge/health".to_owned(),
         ];
         for text in topics {
             assert_eq!(text.parse::<Topic>().map(|topic| topic.to_string()), Ok(text));

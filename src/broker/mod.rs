@@ -56,6 +56,7 @@ pub use ports::TlsSettings;
 pub use pressure::Crowded;
 pub use stats::BrokerStats;
 pub use store::StorageError;
+pub use wire::{Probed, probe};
 
 use access::Access;
 use clients::Clients;

@@ -39,6 +39,40 @@ pub(crate) fn decode<'a>(
     decode::packet(version, header, packet)
 }
 
+/// What the decoder made of a client's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probed {
+    /// A packet that the broker would act on.
+    Accepted,
+    /// Something that would end the connection, or would be waited for.
+    Refused,
+    /// The codec panicked. In a connection that is caught and ends it; it is a fault all the same.
+    Panicked,
+}
+
+/// Decodes bytes as a broker does and throws the packet away: for tests with many packets.
+///
+/// `level`: 4 for MQTT 3.1.1, 5 for MQTT 5. A CONNECT is taken for the first packet of a
+/// connection, all others for later ones.
+#[must_use]
+pub fn probe(level: u8, bytes: &[u8]) -> Probed {
+    let version = if level == 5 { Version::V5 } else { Version::V3 };
+    let connect = bytes.first().is_some_and(|first| first >> 4 == 1);
+    let decoded = match frame(bytes, (!connect).then_some(version), 1 << 20) {
+        Ok(Framing::Whole(header)) if connect => {
+            decode_connect(header, &bytes[..header.total]).map(drop)
+        }
+        Ok(Framing::Whole(header)) => decode(version, header, &bytes[..header.total]).map(drop),
+        Ok(Framing::Partial(_)) => return Probed::Refused,
+        Err(error) => Err(error),
+    };
+    match decoded {
+        Ok(()) => Probed::Accepted,
+        Err(WireError::CodecPanicked { .. }) => Probed::Panicked,
+        Err(_) => Probed::Refused,
+    }
+}
+
 /// What is wrong with a packet. Each ends the connection that sent it, and no other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {

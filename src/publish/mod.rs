@@ -7,6 +7,7 @@ mod batch;
 mod bridge;
 mod channels;
 mod documents;
+mod health;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,14 +15,15 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::broker::{Crowded, Link};
+use crate::broker::{BrokerStats, Crowded, Link};
 use crate::bus::Queue;
 use crate::metrics::Metrics;
 use crate::model::{Device, DeviceId, Milli, ReadingSet, Timestamp, Update, Value};
-use crate::topic::{MeterState, Topic};
+use crate::topic::{BridgeTopic, MeterState, Topic};
 
 use batch::Batch;
 use bridge::Bridge;
+use health::Health;
 
 /// Turns updates into messages until the bus is closed.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub struct Publisher {
     devices_changed: bool,
     /// Whom the latest batch was too much for.
     crowded: Crowded,
+    health: Health,
 }
 
 /// A meter whose documents are out, and its latest values by the place of the sensor.
@@ -66,7 +69,15 @@ impl Publisher {
             batch: Batch::default(),
             devices_changed: true,
             crowded: Crowded::default(),
+            health: Health::new(),
         }
+    }
+
+    /// Lets `meterbridge/bridge/health` tell of the embedded broker as well.
+    #[must_use]
+    pub fn with_broker(mut self, stats: Arc<BrokerStats>) -> Publisher {
+        self.health = self.health.with_broker(stats);
+        self
     }
 
     /// Says that the gateway is there, and that no meter has been heard yet. Comes before the broker
@@ -90,6 +101,8 @@ impl Publisher {
         // The list of meters is published at most once a second, however many appear at once.
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut health = interval(HEALTH_INTERVAL);
+        health.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 open = updates.drain(&mut waiting) => {
@@ -102,6 +115,7 @@ impl Publisher {
                     }
                 }
                 _ = tick.tick() => self.publish_devices(),
+                _ = health.tick() => self.publish_health(),
             }
         }
         self.publish_devices();
@@ -156,6 +170,13 @@ impl Publisher {
         channels::publish(&mut self.batch, known, set.at);
     }
 
+    fn publish_health(&mut self) {
+        let health = self.health.look(&self.metrics);
+        let topic = Topic::Bridge(BridgeTopic::Health);
+        self.batch.live(&topic, |text| text.push_str(&health.to_string()));
+        self.send();
+    }
+
     fn publish_devices(&mut self) {
         if std::mem::take(&mut self.devices_changed) {
             let devices = self.meters.values().map(|known| &*known.device);
@@ -169,6 +190,9 @@ impl Publisher {
         self.crowded = self.batch.send(&self.link);
     }
 }
+
+/// How often the gateway says how it is.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Known {
     fn unknown(set: &ReadingSet) -> Known {
