@@ -219,6 +219,18 @@ impl BrokerStats {
             "connection_panics" => "Connection tasks that failed: a fault of the broker.",
             "keep_alive_timeouts" => "Clients not heard in time.",
             "take_overs" => "Connections ended because their client connected again.",
+            "refused_logins" => "Logins with a wrong name or password.",
+            "refused_anonymous" => "Clients without a login where one is needed.",
+            "refused_throttled" => "Logins refused untested, after too many wrong ones.",
+            "refused_subscribes" => "Subscriptions that would have shown their client nothing.",
+            "refused_wills" => "Wills that their client was not allowed to leave.",
+            "withheld" => "Messages kept from subscribers that may not read them.",
+            "tls_handshake_failures" => "TLS connections that ended before they were secure.",
+            "kept_messages" => "Messages on disk for kept sessions.",
+            "kept_bytes" => "Size of the messages on disk for kept sessions.",
+            "disk_commits" => "Groups of changes written to disk.",
+            "disk_failures" => "Times the disk did not take what was to be written.",
+            "disk_refused" => "Exchanges refused because the disk did not take them.",
             _ => "A number of the broker.",
         }
     }

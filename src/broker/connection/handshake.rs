@@ -225,7 +225,7 @@ where
         Refusal::Logged(version, reason) => {
             BrokerStats::count(&shared.stats.refused_connects);
             // The client may be gone; it was refused either way.
-            let _ = answer(stream, version, reason, &ConnAck::default()).await;
+            let _ = answer(stream, version, reason, &refusal_in_words(reason, None)).await;
             return;
         }
         Refusal::Answered(version, reason, error) => {
