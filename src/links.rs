@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
-use crate::broker::{BrokerSettings, Limits};
+use crate::broker::{BrokerSettings, ExternalSettings, Limits, Login, ProtocolVersion, Will};
+use crate::config::Config;
 use crate::config::link::Link;
 use crate::config::meter::{self, Medium, Meter, Polarity, TemperatureUnit, Timeout};
 use crate::model::{Channel, SensorType};
+use crate::topic::{BridgeTopic, Topic};
 use crate::transport::{Dial, ListenOptions};
 
 /// What the meter entries come to.
@@ -134,6 +136,38 @@ pub(crate) fn broker_settings(broker: &crate::config::broker::Broker) -> BrokerS
         },
         allow_anonymous: broker.anonymous_allowed(),
     }
+}
+
+/// What the connection to a broker elsewhere is told of the section `broker:`.
+///
+/// # Errors
+/// When the section does not say which broker, which the check of the configuration refuses.
+pub(crate) fn external_settings(config: &Config) -> Result<ExternalSettings, String> {
+    let (limits, external) = (&config.broker.limits, &config.broker.external);
+    let external = external.as_ref().ok_or("broker.external is missing")?;
+    let endpoint = external.endpoint().map_err(|error| format!("broker.external.url {error}"))?;
+    let password = endpoint.password.or_else(|| external.password.clone());
+    Ok(ExternalSettings {
+        host: endpoint.address.host,
+        port: endpoint.address.port,
+        tls: endpoint.tls,
+        ca: external.ca.clone(),
+        login: endpoint.user.map(|user| Login { user, password: password.unwrap_or_default() }),
+        client_id: external.client_id.clone(),
+        version: if external.version == 4 { ProtocolVersion::V3 } else { ProtocolVersion::V5 },
+        will: Some(Will {
+            topic: Topic::Bridge(BridgeTopic::State).to_string(),
+            payload: "offline".to_owned(),
+        }),
+        event_topic: Topic::Bridge(BridgeTopic::Event).to_string(),
+        outbox_messages: external.outbox_messages,
+        outbox_bytes: external.outbox_bytes,
+        queued_messages: limits.queued_messages,
+        queued_bytes: limits.queued_bytes,
+        packet_size: limits.packet_size,
+        inflight: limits.inflight,
+        data_dir: config.data_dir.clone(),
+    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! The web port. So far: whether the gateway is well, and its numbers.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::State;
@@ -13,19 +11,19 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::BrokerStats;
+use crate::broker::Numbers;
 use crate::metrics::{self, Metrics};
 
 /// What the pages are made from.
 #[derive(Debug, Clone)]
 pub struct Web {
     metrics: Metrics,
-    broker: Arc<BrokerStats>,
+    broker: Numbers,
 }
 
 impl Web {
     /// Pages about these numbers.
-    pub fn new(metrics: Metrics, broker: Arc<BrokerStats>) -> Web {
+    pub fn new(metrics: Metrics, broker: Numbers) -> Web {
         Web { metrics, broker }
     }
 }
@@ -52,14 +50,19 @@ pub async fn serve(
 }
 
 /// 200 while the gateway runs: its parts are supervised, and the process ends when one that all
-/// others need is lost.
+/// others need is lost. A broker elsewhere that is away is told and is no reason to start anew.
 async fn health(State(web): State<Web>) -> impl IntoResponse {
     let failing = web.metrics.state_write_failures.get();
+    let (mode, connected) = match &web.broker {
+        Numbers::Embedded(_) => ("embedded", Ok(())),
+        Numbers::External(stats) => ("external", stats.status()),
+    };
     axum::Json(json!({
         "status": "ok",
         "version": env!("CARGO_PKG_VERSION"),
         "meters_online": web.metrics.meters_online.get(),
-        "mqtt_clients": web.broker.clients.load(Ordering::Relaxed),
+        "mqtt_clients": web.broker.clients(),
+        "broker": {"mode": mode, "connected": connected.is_ok(), "reason": connected.err()},
         "state_write_failures": failing,
     }))
 }

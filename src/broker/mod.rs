@@ -6,6 +6,9 @@
 //! into each session's bounded `queue`. `clients` knows all sessions and ends them in time. The
 //! gateway itself publishes and subscribes through a [`Link`], without a socket.
 //!
+//! With `broker.mode: external` none of this runs: `external` keeps up a connection to a broker
+//! elsewhere, and gives the same [`Link`]. `service` is either of the two.
+//!
 //! Rules that hold everywhere here: no lock is held over an `await`; nothing that a client sends
 //! or leaves unread can stop another one or grow without bound; what is dropped or refused is
 //! counted in [`BrokerStats`].
@@ -13,6 +16,7 @@
 mod access;
 mod clients;
 mod connection;
+mod external;
 mod filter;
 mod inflight;
 mod link;
@@ -22,6 +26,7 @@ mod publication;
 mod queue;
 mod retained;
 mod router;
+mod service;
 mod session;
 mod stats;
 mod tree;
@@ -36,9 +41,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use external::{
+    External, ExternalError, ExternalSettings, ExternalStats, Login, ProtocolVersion, Will,
+};
 pub use filter::FilterError;
 pub use link::{Link, Message, Received, Subscription};
 pub use packet::QoS;
+pub use service::{Numbers, Service, ServiceError};
 pub use stats::BrokerStats;
 
 use access::Access;
@@ -192,7 +201,7 @@ impl Broker {
     /// A way for the gateway to publish and subscribe; works before and after `run` as well.
     #[must_use]
     pub fn link(&self) -> Link {
-        Link::new(
+        Link::embedded(
             Arc::clone(&self.shared.clients),
             Arc::clone(&self.shared.router),
             Arc::clone(&self.shared.stats),

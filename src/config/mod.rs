@@ -7,7 +7,7 @@
 //!
 //! | module | has |
 //! |---|---|
-//! | [`broker`], [`meter`], [`link`] | the types of the sections |
+//! | [`broker`], [`endpoint`], [`meter`], [`link`] | the types of the sections |
 //! | [`scalar`], [`duration`], [`secret`] | single values |
 //! | `document`, `layers`, `overlay` | where values come from |
 //! | `decode`, `check`, `unsupported`, `mistake` | what can be wrong with them |
@@ -15,6 +15,7 @@
 
 pub mod broker;
 pub mod duration;
+pub mod endpoint;
 pub mod link;
 pub mod meter;
 pub mod scalar;
@@ -188,6 +189,12 @@ impl Loaded {
     /// Where the value of a key such as `broker.listen` or `meters.0.name` came from.
     pub fn origin(&self, key: &str) -> Origin {
         KeyPath::parse(key).map_or(Origin::Default, |path| self.layers.origin(&path))
+    }
+
+    /// What is given and has no effect, a line each, in the form of the mistakes.
+    pub fn notes(&self) -> Vec<String> {
+        let notes = check::external::without_effect(&self.config, &self.layers);
+        notes.iter().map(ToString::to_string).collect()
     }
 
     /// Each value in force with its origin, a line each, secrets masked.

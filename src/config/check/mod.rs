@@ -3,6 +3,7 @@
 //! A check looks at the typed [`Config`] and at the merged values (to tell what was given from
 //! what is a default). It passes over what could not be read, since that is a mistake already.
 
+pub(super) mod external;
 mod listeners;
 mod meters;
 
@@ -24,6 +25,7 @@ pub(super) fn check(config: &Config, layers: &Layers, removed: &Removed, mistake
     }
     check.data_dir();
     check.broker();
+    check.external();
     check.limits();
     check.web();
     check.homeassistant();
@@ -93,16 +95,6 @@ impl Check<'_> {
             if user.password_hash.reveal().is_empty() {
                 let message = "is missing: `meterbridge passwd NAME` prints it";
                 self.report(&format!("{key}.password_hash"), message);
-            }
-        }
-        if let Some(external) = &broker.external {
-            if external.url.is_none() {
-                self.report("broker.external.url", "is missing: write mqtt://host:1883");
-            }
-            if ![4, 5].contains(&external.version) {
-                let message =
-                    format!("{} is out of range: 5, or 4 for MQTT 3.1.1", external.version);
-                self.report("broker.external.version", message);
             }
         }
     }
