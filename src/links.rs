@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
 use crate::broker::{BrokerSettings, ExternalSettings, Limits, Login, ProtocolVersion, Will};
@@ -166,6 +167,7 @@ pub(crate) fn external_settings(config: &Config) -> Result<ExternalSettings, Str
         queued_bytes: limits.queued_bytes,
         packet_size: limits.packet_size,
         inflight: limits.inflight,
+        pauses: (Duration::from_secs(1), Duration::from_secs(30)),
         data_dir: config.data_dir.clone(),
     })
 }

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use stats::ExternalStats;
 
@@ -78,6 +79,8 @@ pub struct ExternalSettings {
     pub packet_size: usize,
     /// Messages under way without an acknowledgement.
     pub inflight: u16,
+    /// The shortest and the longest pause before the next attempt to connect.
+    pub pauses: (Duration, Duration),
     /// Where the outbox is kept.
     pub data_dir: PathBuf,
 }
@@ -312,7 +315,8 @@ struct Connector {
 
 impl Connector {
     fn new(shared: Arc<Shared>, dialler: Dialler, shutdown: CancellationToken) -> Self {
-        let pause = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let (first, longest) = shared.settings.pauses;
+        let pause = Backoff::new(first, longest);
         let said = (String::new(), 0);
         Self { shared, dialler, shutdown, pause, said, short: 0, fruitless: 0, suspect: None }
     }
@@ -346,7 +350,8 @@ impl Connector {
         let (shared, dialler) = (Arc::clone(&self.shared), self.dialler.clone());
         let (shutdown, careful) = (self.shutdown.clone(), self.fruitless >= FRUITLESS);
         let mut task = JoinSet::new();
-        task.spawn(async move { connect(&shared, &dialler, &shutdown, careful).await });
+        let one = async move { connect(&shared, &dialler, &shutdown, careful).await };
+        task.spawn(one.in_current_span());
         match task.join_next().await {
             Some(Ok(ended)) => ended,
             Some(Err(error)) => (Err(Fault::Panic(error.to_string())), Report::default()),
@@ -459,8 +464,6 @@ async fn connect(
     connection.run(stream, shutdown).await
 }
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A connection that held for so long was a good one.
 const LONG: Duration = Duration::from_secs(60);
 const SHORT_ONES: u32 = 3;
