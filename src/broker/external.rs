@@ -307,9 +307,7 @@ struct Connector {
     said: (String, u32),
     /// Connections in a row that ended soon after they were made.
     short: u32,
-    /// Connections in a row that ended with messages under way and none acknowledged.
-    fruitless: u32,
-    /// The message that was alone under way at the end of as many of these.
+    /// The message that was the oldest under way at the end of so many connections in a row.
     suspect: Option<(Suspect, u32)>,
 }
 
@@ -318,7 +316,7 @@ impl Connector {
         let (first, longest) = shared.settings.pauses;
         let pause = Backoff::new(first, longest);
         let said = (String::new(), 0);
-        Self { shared, dialler, shutdown, pause, said, short: 0, fruitless: 0, suspect: None }
+        Self { shared, dialler, shutdown, pause, said, short: 0, suspect: None }
     }
 
     async fn run(mut self) -> Result<(), Infallible> {
@@ -333,8 +331,8 @@ impl Connector {
                 break;
             }
             let Err(fault) = result else { break };
-            self.judge(&report);
             let lasted = report.accepted.map(|at| at.elapsed());
+            self.judge(report);
             self.complain(fault, lasted);
             tokio::select! {
                 () = tokio::time::sleep(self.pause.next_pause()) => {}
@@ -348,7 +346,9 @@ impl Connector {
     /// One connection in a task of its own, so that a panic ends the connection and no more.
     async fn attempt(&self) -> (Result<(), Fault>, Report) {
         let (shared, dialler) = (Arc::clone(&self.shared), self.dialler.clone());
-        let (shutdown, careful) = (self.shutdown.clone(), self.fruitless >= FRUITLESS);
+        let shutdown = self.shutdown.clone();
+        let suspect = self.suspect.as_ref().filter(|(_, times)| *times >= DOUBTS);
+        let careful = suspect.map(|(suspect, _)| suspect.seq);
         let mut task = JoinSet::new();
         let one = async move { connect(&shared, &dialler, &shutdown, careful).await };
         task.spawn(one.in_current_span());
@@ -360,31 +360,33 @@ impl Connector {
     }
 
     /// Finds the message at which the broker ends every connection, for example because it is too
-    /// large for it: after some fruitless connections messages are sent one by one, and one that is
-    /// alone under way at several ends is given up.
-    fn judge(&mut self, report: &Report) {
-        if report.acknowledged {
-            (self.fruitless, self.suspect) = (0, None);
-        } else if report.interrupted {
-            self.fruitless += 1;
+    /// large for it. One that was the oldest under way at several ends in a row is sent alone from
+    /// then on, and given up when connections end at it all the same.
+    fn judge(&mut self, report: Report) {
+        if report.accepted.is_none() {
+            return;
         }
-        let Some(suspect) = &report.suspect else { return };
+        let Some(suspect) = report.oldest else {
+            self.suspect = None;
+            return;
+        };
         let before = match &self.suspect {
-            Some((known, times)) if known == suspect => *times,
+            Some((known, times)) if *known == suspect => *times,
             _ => 0,
         };
-        self.suspect = Some((suspect.clone(), before + 1));
-        if before + 1 >= STRIKES {
-            tracing::error!(
-                topic = &*suspect.topic,
-                bytes = suspect.size,
-                "message given up: the broker ends the connection each time it is sent; see the \
-                 broker's log and its limits"
-            );
-            ExternalStats::count(&self.shared.stats.given_up);
-            self.shared.outbox.done(suspect.seq);
-            (self.fruitless, self.suspect) = (0, None);
+        if before + 1 < DOUBTS + STRIKES || !report.alone {
+            self.suspect = Some((suspect, before + 1));
+            return;
         }
+        tracing::error!(
+            topic = &*suspect.topic,
+            bytes = suspect.size,
+            "message given up: the broker ends the connection each time it is sent; see the \
+             broker's log and its limits"
+        );
+        ExternalStats::count(&self.shared.stats.given_up);
+        self.shared.outbox.done(suspect.seq);
+        self.suspect = None;
     }
 
     /// Says why there is no connection: when the reason changes, and now and then.
@@ -425,7 +427,7 @@ async fn connect(
     shared: &Shared,
     dialler: &Dialler,
     shutdown: &CancellationToken,
-    careful: bool,
+    careful: Option<i64>,
 ) -> (Result<(), Fault>, Report) {
     let begin = async {
         let mut stream = dialler.dial().await?;
@@ -458,7 +460,7 @@ async fn connect(
     ExternalStats::count(&shared.stats.connects);
     shared.stats.set_connected();
     shared.outbox.connect();
-    if !careful {
+    if careful.is_none() {
         shared.live.open();
     }
     connection.run(stream, shutdown).await
@@ -467,7 +469,7 @@ async fn connect(
 /// A connection that held for so long was a good one.
 const LONG: Duration = Duration::from_secs(60);
 const SHORT_ONES: u32 = 3;
-const FRUITLESS: u32 = 3;
+const DOUBTS: u32 = 3;
 const STRIKES: u32 = 2;
 /// Attempts between two log lines with the same reason: about five minutes.
 const REPEATS: u32 = 12;

@@ -1,8 +1,10 @@
 //! A broker that will not: what is said, and that trying goes on.
 
-use meterbridge::broker::{Login, ProtocolVersion, QoS};
+use meterbridge::broker::{Broker, BrokerSettings, Login, ProtocolVersion, QoS};
 use meterbridge::config::secret::Secret;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Linked, Mosquitto, Observer, free_port, local, settings, until};
 
@@ -82,12 +84,19 @@ async fn a_refused_login_is_explained_and_mended_without_a_restart() {
 async fn two_gateways_with_one_client_id_are_told() {
     let data = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let mosquitto = Mosquitto::start("").await;
-    for (version, words) in [
-        (ProtocolVersion::V5, "another client connected with the client id \"meterbridge\""),
-        (ProtocolVersion::V3, "\"meterbridge\" may be used twice"),
+    let listen = vec![local(0)];
+    let ours = Broker::bind(BrokerSettings { listen, ..Default::default() }).await.unwrap();
+    let our_port = ours.addresses()[0].port();
+    let mut task = JoinSet::new();
+    task.spawn(ours.run(CancellationToken::new()));
+    // Mosquitto 2.0 closes without a word; ours gives the reason, as MQTT 5 can.
+    for (port, version, words) in [
+        (mosquitto.port, ProtocolVersion::V3, "\"meterbridge\" may be used twice"),
+        (mosquitto.port, ProtocolVersion::V5, "\"meterbridge\" may be used twice"),
+        (our_port, ProtocolVersion::V5, "another client connected with the client id"),
     ] {
         let start = |data: &tempfile::TempDir| {
-            let mut settings = settings(mosquitto.port, data.path());
+            let mut settings = settings(port, data.path());
             settings.version = version;
             Linked::start(settings)
         };

@@ -25,12 +25,10 @@ use super::wire::{Hello, Incoming, Outgoing, Terms, Wire};
 pub(super) struct Report {
     /// When the broker accepted it, if it did.
     pub(super) accepted: Option<Instant>,
-    /// It acknowledged at least one message, so it takes messages.
-    pub(super) acknowledged: bool,
-    /// The one message that was under way on a connection that was careful.
-    pub(super) suspect: Option<Suspect>,
-    /// Messages were under way at its end.
-    pub(super) interrupted: bool,
+    /// The oldest message that was under way at its end: the one it may have ended at.
+    pub(super) oldest: Option<Suspect>,
+    /// That one was alone under way, on a connection that had just proved to work.
+    pub(super) alone: bool,
 }
 
 /// A message at which the broker may have ended the connection.
@@ -56,10 +54,21 @@ pub(super) struct Connection<'a> {
     made: BTreeMap<Box<str>, u64>,
     heard: Instant,
     next_ping: Instant,
-    /// One message at a time, and only on a connection that has proved to work.
-    careful: bool,
-    proved: bool,
+    /// From this message of the outbox on, until one is acknowledged: one at a time, each after a
+    /// ping was answered, and no live messages.
+    careful: Option<i64>,
+    /// A message that waits for the ping.
+    held: Option<Entry>,
+    proof: Proof,
     report: Report,
+}
+
+/// Whether the connection works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    None,
+    Asked,
+    Given,
 }
 
 /// What a packet id stands for.
@@ -74,7 +83,7 @@ enum UnderWay {
 pub(super) async fn open<'a>(
     shared: &'a Shared,
     stream: &mut Box<dyn Stream>,
-    careful: bool,
+    careful: Option<i64>,
 ) -> Result<Connection<'a>, Fault> {
     let settings = &shared.settings;
     let mut wire = Wire::new(settings.version, settings.packet_size);
@@ -121,7 +130,8 @@ pub(super) async fn open<'a>(
         heard: now,
         next_ping: now,
         careful,
-        proved: !careful,
+        held: None,
+        proof: Proof::None,
         report: Report { accepted: Some(now), ..Report::default() },
     })
 }
@@ -141,13 +151,12 @@ impl Connection<'_> {
         let (mut read, mut write) = tokio::io::split(stream);
         let result = self.converse(&mut read, &mut write, stop).await;
         let mut report = self.report;
-        report.interrupted = self.messages > 0;
-        if self.careful && self.messages == 1 {
-            report.suspect = self.under_way.into_values().find_map(|one| match one {
-                UnderWay::Message(suspect) => Some(suspect),
-                _ => None,
-            });
-        }
+        let messages = self.under_way.into_values().filter_map(|one| match one {
+            UnderWay::Message(suspect) => Some(suspect),
+            _ => None,
+        });
+        report.oldest = messages.min_by_key(|message| message.seq);
+        report.alone = self.messages == 1 && self.proof == Proof::Given;
         (result, report)
     }
 
@@ -219,11 +228,12 @@ impl Connection<'_> {
     /// Writes what is to be sent into the buffer, as far as the buffer and the window have room.
     fn fill(&mut self) -> Result<(), Fault> {
         self.subscribe()?;
-        if !self.proved {
-            return Ok(());
-        }
         while self.messages < self.window() && self.out.len() < WRITE_BYTES {
-            let Some(entry) = self.shared.outbox.take() else { break };
+            let Some(entry) = self.held.take().or_else(|| self.shared.outbox.take()) else { break };
+            if self.careful.is_some_and(|from| entry.seq >= from) && !self.is_proved()? {
+                self.held = Some(entry);
+                break;
+            }
             self.send(entry);
         }
         while self.out.len() < WRITE_BYTES {
@@ -238,10 +248,18 @@ impl Connection<'_> {
         Ok(())
     }
 
-    fn window(&self) -> usize {
-        if self.careful {
-            return 1;
+    /// Whether nothing is under way and a ping was answered since; asks for that otherwise.
+    fn is_proved(&mut self) -> Result<bool, Fault> {
+        if self.messages > 0 {
+            self.proof = Proof::None;
+        } else if self.proof == Proof::None {
+            self.proof = Proof::Asked;
+            self.wire.ping(&mut self.out)?;
         }
+        Ok(self.messages == 0 && self.proof == Proof::Given)
+    }
+
+    fn window(&self) -> usize {
         let granted = self.terms.receive_maximum.unwrap_or(u16::MAX);
         usize::from(self.shared.settings.inflight.min(granted).max(1))
     }
@@ -356,7 +374,8 @@ impl Connection<'_> {
                 Some(UnderWay::Unsubscribe) => {}
                 _ => return Err(unasked("UNSUBACK", id)),
             },
-            Incoming::Pong => self.proved = true,
+            Incoming::Pong if self.proof == Proof::Asked => self.proof = Proof::Given,
+            Incoming::Pong => self.stop_worrying(),
             Incoming::Accepted(_) => {
                 return Err(Fault::Malformed("a second CONNACK".to_owned()));
             }
@@ -364,13 +383,21 @@ impl Connection<'_> {
         Ok(())
     }
 
+    /// What was doubtful is gone from the outbox: another message has taken its place, say.
+    fn stop_worrying(&mut self) {
+        let nothing_left = self.messages == 0 && self.held.is_none();
+        if nothing_left && self.shared.outbox.is_empty() && self.careful.take().is_some() {
+            self.shared.live.open();
+        }
+    }
+
     fn acknowledged(&mut self, id: u16, refusal: Option<String>) -> Result<(), Fault> {
         let Some(UnderWay::Message(message)) = self.under_way.remove(&id) else {
             return Err(unasked("PUBACK", id));
         };
         self.messages -= 1;
-        self.report.acknowledged = true;
-        if std::mem::take(&mut self.careful) {
+        if self.careful.is_some_and(|from| message.seq >= from) {
+            self.careful = None;
             self.shared.live.open();
         }
         self.shared.outbox.done(message.seq);

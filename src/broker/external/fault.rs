@@ -96,7 +96,9 @@ impl Fault {
         use rustls::{CertificateError, Error, InvalidMessage};
         let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         let advice = match inner {
-            Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            Some(Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            )) => {
                 "nobody trusted here has signed its certificate; name the authority's file in \
                  broker.external.ca"
             }

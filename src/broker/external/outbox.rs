@@ -88,8 +88,13 @@ impl Outbox {
     pub(super) fn put(&self, topic: &str, payload: &[u8], retain: bool) {
         let size = topic.len() + payload.len();
         let mut state = self.state.lock();
-        let held = if retain { (state.fresh.len(), state.fresh_bytes) } else { state.held };
-        if held.0 >= self.limits.messages || held.1 + size > self.limits.bytes {
+        let full = if retain {
+            // A topic has one message on disk; what counts is what has not got there.
+            state.fresh_bytes + size > self.limits.bytes.max(FRESH_BYTES)
+        } else {
+            state.held.0 >= self.limits.messages || state.held.1 + size > self.limits.bytes
+        };
+        if full {
             self.refuse(&mut state, topic);
         } else {
             self.add(&mut state, topic, payload.to_vec().into(), retain);
@@ -354,6 +359,8 @@ fn fall_back(
     memory
 }
 
+/// Memory for what is on its way to the disk, at least.
+const FRESH_BYTES: usize = 8 * 1024 * 1024;
 /// Messages laid out at a time; twice what may be under way.
 const PAGE: usize = 256;
 /// Acknowledgements that are written together while there is enough to do.
