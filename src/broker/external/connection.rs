@@ -156,7 +156,8 @@ impl Connection<'_> {
             _ => None,
         });
         report.oldest = messages.min_by_key(|message| message.seq);
-        report.alone = self.messages == 1 && self.proof == Proof::Given;
+        let doubted = |oldest: &Suspect| self.careful.is_some_and(|from| oldest.seq >= from);
+        report.alone = self.messages == 1 && report.oldest.as_ref().is_some_and(doubted);
         (result, report)
     }
 

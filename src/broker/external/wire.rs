@@ -240,15 +240,26 @@ impl Wire {
         buffer: &mut BytesMut,
         client_id: &str,
     ) -> Result<Option<Incoming>, Fault> {
+        if self.version == ProtocolVersion::V5
+            && let Some(reason) = short_disconnect(buffer)
+        {
+            return Err(ended(reason.try_into().ok(), None, client_id));
+        }
+        let before = buffer.len();
+        // The codec says "more bytes" as well when a packet it has taken out ends too early.
+        let more = |buffer: &BytesMut| match buffer.len() == before {
+            true => Ok(None),
+            false => Err(Fault::Malformed("a packet that ends too early".to_owned())),
+        };
         match self.version {
             ProtocolVersion::V3 => match v4::Packet::read(buffer, self.incoming as usize) {
                 Ok(packet) => of3(packet).map(Some),
-                Err(mqttbytes::Error::InsufficientBytes(_)) => Ok(None),
+                Err(mqttbytes::Error::InsufficientBytes(_)) => more(buffer),
                 Err(error) => Err(Fault::Malformed(error.to_string())),
             },
             ProtocolVersion::V5 => match v5::Packet::read(buffer, Some(self.incoming)) {
                 Ok(packet) => of5(packet, client_id).map(Some),
-                Err(mqttbytes5::Error::InsufficientBytes(_)) => Ok(None),
+                Err(mqttbytes5::Error::InsufficientBytes(_)) => more(buffer),
                 Err(error) => Err(Fault::Malformed(error.to_string())),
             },
         }
@@ -310,14 +321,29 @@ fn of5(packet: v5::Packet, client_id: &str) -> Result<Incoming, Fault> {
         v5::Packet::UnsubAck(ack) => Incoming::Unsubscribed(ack.pkid),
         v5::Packet::PingResp(_) => Incoming::Pong,
         v5::Packet::Disconnect(disconnect) => {
-            if disconnect.reason_code == v5::DisconnectReasonCode::SessionTakenOver {
-                return Err(Fault::TakenOver(client_id.to_owned()));
-            }
             let said = disconnect.properties.and_then(|properties| properties.reason_string);
-            return Err(Fault::Ended(with_text(spell(&disconnect.reason_code), said)));
+            return Err(ended(Some(disconnect.reason_code), said, client_id));
         }
         packet => return Err(unexpected(&packet)),
     })
+}
+
+/// The reason of a DISCONNECT without properties, or without a reason as well: the codec takes
+/// neither form, and brokers send both.
+fn short_disconnect(buffer: &[u8]) -> Option<u8> {
+    match buffer {
+        [0xE0, 0, ..] => Some(0),
+        [0xE0, 1, reason, ..] => Some(*reason),
+        _ => None,
+    }
+}
+
+fn ended(code: Option<v5::DisconnectReasonCode>, said: Option<String>, client_id: &str) -> Fault {
+    match code {
+        Some(v5::DisconnectReasonCode::SessionTakenOver) => Fault::TakenOver(client_id.to_owned()),
+        Some(code) => Fault::Ended(with_text(spell(&code), said)),
+        None => Fault::Ended("for a reason that MQTT does not know".to_owned()),
+    }
 }
 
 fn terms(connack: v5::ConnAck) -> Result<Terms, Fault> {
