@@ -112,6 +112,9 @@ fn check(options: &ConfigOptions) -> Exit {
         say(&format!("{warning}\n"));
     }
     let count = loaded.config.meters.len();
+    for note in loaded.notes() {
+        say(&format!("{note}\n"));
+    }
     say(&format!("{file}: fine ({count} meter{})\n", if count == 1 { "" } else { "s" }));
     Exit::Fine
 }
@@ -124,6 +127,9 @@ fn show(loaded: &Loaded) -> Exit {
 /// Runs the gateway until it is told to stop.
 fn run(loaded: Loaded) -> Exit {
     start_logging(&loaded.config);
+    for note in loaded.notes() {
+        tracing::warn!("{note}");
+    }
     let config = loaded.config;
     serve(async |shutdown| Gateway::build(&config).await?.run(shutdown).await)
 }

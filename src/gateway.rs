@@ -14,9 +14,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::brultech::{Adapter, Ears, LinkId, Mailbox, MeterSettings};
-use crate::broker::{Broker, BrokerError};
+use crate::broker::{Broker, External, ExternalError, Numbers, Service, ServiceError};
 use crate::bus::Bus;
 use crate::config::Config;
+use crate::config::broker::Mode;
 use crate::ledger;
 use crate::links::{self, MeterLink};
 use crate::metrics::Metrics;
@@ -30,7 +31,7 @@ use crate::web::{self, MqttAccess, Web};
 /// A gateway whose ports are open and whose state is loaded, and which does not run yet.
 #[derive(Debug)]
 pub struct Gateway {
-    broker: Broker,
+    broker: Service,
     web: Vec<TcpListener>,
     links: Vec<(LinkId, OpenLink)>,
     meters: Vec<MeterSettings>,
@@ -61,9 +62,9 @@ pub enum GatewayError {
     /// The state on disk cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The broker's port is not to be had, or the broker failed.
+    /// The broker's port is not to be had, or the broker, or the way to another, failed.
     #[error(transparent)]
-    Broker(#[from] BrokerError),
+    Broker(#[from] ServiceError),
     /// A meter port is not to be had.
     #[error(transparent)]
     Link(#[from] TransportError),
@@ -100,7 +101,7 @@ impl Gateway {
     pub async fn build(config: &Config) -> Result<Gateway, GatewayError> {
         let lock = DirectoryLock::take(&config.data_dir)?;
         let store = Store::open(&config.data_dir)?;
-        let broker = Broker::bind(links::broker_settings(config)).await?;
+        let broker = open_broker(config).await?;
         let web = bind_web(config).await?;
         let plan = links::plan(&config.meters);
         let mut open = Vec::new();
@@ -114,7 +115,10 @@ impl Gateway {
             meters: open.iter().filter_map(|(_, link)| link.address()).collect(),
         };
         Ok(Gateway {
-            mqtt_access: links::mqtt_access(config, &broker),
+            mqtt_access: match &broker {
+                Service::Embedded(broker) => links::mqtt_access(config, broker),
+                Service::External(_) => MqttAccess::Off,
+            },
             broker,
             web,
             links: open,
@@ -144,16 +148,18 @@ impl Gateway {
         let ledger_queue = ledger::queue(&metrics);
         let mut bus = Bus::default();
         let updates = bus.subscribe(PUBLISHER_QUEUE, metrics.dropped_updates.clone());
-        let stats = self.broker.stats();
+        let numbers = self.broker.numbers();
 
         let mut servers = Group::default();
-        let mut publisher =
-            Publisher::new(self.broker.link(), metrics.clone()).with_broker(Arc::clone(&stats));
+        let mut publisher = Publisher::new(self.broker.link(), metrics.clone());
+        if let Numbers::Embedded(stats) = &numbers {
+            publisher = publisher.with_broker(Arc::clone(stats));
+        }
         let kept = self.store.meters(Make::Brultech).unwrap_or_default();
         let configured = self.meters.iter().map(|meter| &*meter.name);
         publisher.begin(configured.chain(kept.iter().map(|row| row.name.as_str())));
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
-        let web = Web::new(metrics.clone(), stats).with_mqtt(self.mqtt_access);
+        let web = Web::new(metrics.clone(), numbers).with_mqtt(self.mqtt_access);
         for listener in self.web {
             servers.spawn("web", web::serve(listener, web.clone(), stop_servers.clone()));
         }
@@ -223,6 +229,16 @@ impl Gateway {
 const GRACE: Duration = Duration::from_millis(1900);
 /// Updates that may wait for the publisher.
 const PUBLISHER_QUEUE: usize = 1024;
+
+async fn open_broker(config: &Config) -> Result<Service, ServiceError> {
+    if config.broker.mode == Mode::Embedded {
+        return Ok(Service::Embedded(Broker::bind(links::broker_settings(config)).await?));
+    }
+    let settings = links::external_settings(config).map_err(ExternalError::Settings)?;
+    let opening = tokio::task::spawn_blocking(move || External::open(settings));
+    let opened = opening.await.map_err(|error| ExternalError::Fault(error.to_string()))?;
+    Ok(Service::External(Box::new(opened?)))
+}
 
 async fn bind_web(config: &Config) -> Result<Vec<TcpListener>, GatewayError> {
     let mut listeners = Vec::new();

@@ -4,16 +4,19 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
 use crate::broker::{
-    self, AccessRule, AccessSettings, Broker, BrokerSettings, Limits, TlsSettings, Who,
+    self, AccessRule, AccessSettings, Broker, BrokerSettings, ExternalSettings, Limits, Login,
+    ProtocolVersion, TlsSettings, Who, Will,
 };
 use crate::config::broker as broker_section;
 use crate::config::link::Link;
 use crate::config::meter::{self, Medium, Meter, Polarity, TemperatureUnit, Timeout};
 use crate::config::{Config, WebSocketMqtt};
 use crate::model::{Channel, SensorType};
+use crate::topic::{BridgeTopic, Topic};
 use crate::transport::{Dial, ListenOptions};
 use crate::web::MqttAccess;
 
@@ -178,6 +181,39 @@ pub(crate) fn mqtt_access(config: &Config, broker: &Broker) -> MqttAccess {
         WebSocketMqtt::Off => MqttAccess::Off,
         WebSocketMqtt::Unguarded => MqttAccess::Unguarded,
     }
+}
+
+/// What the connection to a broker elsewhere is told of the section `broker:`.
+///
+/// # Errors
+/// When the section does not say which broker, which the check of the configuration refuses.
+pub(crate) fn external_settings(config: &Config) -> Result<ExternalSettings, String> {
+    let (limits, external) = (&config.broker.limits, &config.broker.external);
+    let external = external.as_ref().ok_or("broker.external is missing")?;
+    let endpoint = external.endpoint().map_err(|error| format!("broker.external.url {error}"))?;
+    let password = endpoint.password.or_else(|| external.password.clone());
+    Ok(ExternalSettings {
+        host: endpoint.address.host,
+        port: endpoint.address.port,
+        tls: endpoint.tls,
+        ca: external.ca.clone(),
+        login: endpoint.user.map(|user| Login { user, password: password.unwrap_or_default() }),
+        client_id: external.client_id.clone(),
+        version: if external.version == 4 { ProtocolVersion::V3 } else { ProtocolVersion::V5 },
+        will: Some(Will {
+            topic: Topic::Bridge(BridgeTopic::State).to_string(),
+            payload: "offline".to_owned(),
+        }),
+        event_topic: Topic::Bridge(BridgeTopic::Event).to_string(),
+        outbox_messages: external.outbox_messages,
+        outbox_bytes: external.outbox_bytes,
+        queued_messages: limits.queued_messages,
+        queued_bytes: limits.queued_bytes,
+        packet_size: limits.packet_size,
+        inflight: limits.inflight,
+        pauses: (Duration::from_secs(1), Duration::from_secs(30)),
+        data_dir: config.data_dir.clone(),
+    })
 }
 
 #[cfg(test)]

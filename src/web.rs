@@ -5,8 +5,6 @@ mod mqtt;
 mod server;
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::State;
@@ -17,7 +15,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::BrokerStats;
+use crate::broker::Numbers;
 use crate::metrics::{self, Metrics};
 
 pub use self::mqtt::MqttAccess;
@@ -27,14 +25,14 @@ pub use self::server::WebLimits;
 #[derive(Debug, Clone)]
 pub struct Web {
     metrics: Metrics,
-    broker: Arc<BrokerStats>,
+    broker: Numbers,
     mqtt: MqttAccess,
     limits: WebLimits,
 }
 
 impl Web {
     /// Pages about these numbers; no MQTT yet.
-    pub fn new(metrics: Metrics, broker: Arc<BrokerStats>) -> Web {
+    pub fn new(metrics: Metrics, broker: Numbers) -> Web {
         Web { metrics, broker, mqtt: MqttAccess::Off, limits: WebLimits::default() }
     }
 
@@ -69,14 +67,19 @@ pub async fn serve(
 }
 
 /// 200 while the gateway runs: its parts are supervised, and the process ends when one that all
-/// others need is lost.
+/// others need is lost. A broker elsewhere that is away is told and is no reason to start anew.
 async fn health(State(web): State<Web>) -> impl IntoResponse {
     let failing = web.metrics.state_write_failures.get();
+    let (mode, connected) = match &web.broker {
+        Numbers::Embedded(_) => ("embedded", Ok(())),
+        Numbers::External(stats) => ("external", stats.status()),
+    };
     axum::Json(json!({
         "status": "ok",
         "version": env!("CARGO_PKG_VERSION"),
         "meters_online": web.metrics.meters_online.get(),
-        "mqtt_clients": web.broker.clients.load(Ordering::Relaxed),
+        "mqtt_clients": web.broker.clients(),
+        "broker": {"mode": mode, "connected": connected.is_ok(), "reason": connected.err()},
         "state_write_failures": failing,
     }))
 }
@@ -87,7 +90,7 @@ async fn numbers(State(web): State<Web>) -> Result<impl IntoResponse, Infallible
     for (name, kind, value) in web.broker.list() {
         // A counter's name ends in _total, as Prometheus wants it.
         let unit = if kind == "counter" { "_total" } else { "" };
-        let help = BrokerStats::help(name);
+        let help = web.broker.help(name);
         metrics::render(&mut text, &format!("meterbridge_broker_{name}{unit}"), help, kind, value);
     }
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))

@@ -1,4 +1,7 @@
-//! The broker as the gateway sees it: a client without a socket.
+//! The broker as the gateway sees it, wherever it is.
+//!
+//! With the embedded broker the gateway is a client without a socket; with one elsewhere, `external`
+//! does the same over a connection. Nothing above a [`Link`] knows which.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,6 +10,7 @@ use bytes::Bytes;
 
 use super::access::Login;
 use super::clients::Clients;
+use super::external::{ExternalLink, ExternalSubscription};
 use super::filter::{self, Filter, FilterError};
 use super::packet::QoS;
 use super::pressure::Crowded;
@@ -44,16 +48,25 @@ pub struct Received {
 
 /// The gateway's way to publish and subscribe. Clones are cheap and are the same link.
 #[derive(Debug, Clone)]
-pub struct Link {
-    clients: Arc<Clients>,
-    router: Arc<Router>,
-    stats: Arc<BrokerStats>,
-    bad_topic: Arc<Throttle>,
+pub struct Link(Way);
+
+#[derive(Debug, Clone)]
+enum Way {
+    Embedded(Embedded),
+    External(ExternalLink),
 }
 
 impl Link {
-    pub(crate) fn new(clients: Arc<Clients>, router: Arc<Router>, stats: Arc<BrokerStats>) -> Self {
-        Self { clients, router, stats, bad_topic: Arc::default() }
+    pub(crate) fn embedded(
+        clients: Arc<Clients>,
+        router: Arc<Router>,
+        stats: Arc<BrokerStats>,
+    ) -> Self {
+        Self(Way::Embedded(Embedded { clients, router, stats, bad_topic: Arc::default() }))
+    }
+
+    pub(crate) fn external(link: ExternalLink) -> Self {
+        Self(Way::External(link))
     }
 
     /// Publishes one message; see `publish_all`.
@@ -64,9 +77,68 @@ impl Link {
     /// Publishes messages in their order, waking each subscriber once.
     ///
     /// Does not wait itself: whoever publishes much should `wait` on what this answers before it
-    /// goes on. A subscriber that cannot keep up loses its oldest QoS 0 messages, which is counted.
-    /// A message whose topic is no topic name is dropped and logged.
+    /// goes on. With the embedded broker a subscriber that cannot keep up loses its oldest QoS 0
+    /// messages, which is counted. To a broker elsewhere messages with QoS 1 or retain go by way of
+    /// an outbox on disk, and the others are counted and not sent while it is away. A message whose
+    /// topic is no topic name is dropped and logged.
     pub fn publish_all<'a>(&self, messages: impl Iterator<Item = Message<'a>>) -> Crowded {
+        match &self.0 {
+            Way::Embedded(link) => link.publish_all(messages),
+            Way::External(link) => {
+                link.publish_all(messages);
+                Crowded::default()
+            }
+        }
+    }
+
+    /// Subscribes to a topic filter. Retained messages come first, and more than once if a topic
+    /// changes meanwhile or the connection to a broker elsewhere is made anew.
+    ///
+    /// # Errors
+    /// What is wrong with the filter. Shared subscriptions (`$share/…`) work as for any client.
+    pub fn subscribe(&self, filter: &str) -> Result<Subscription, FilterError> {
+        Ok(Subscription(match &self.0 {
+            Way::Embedded(link) => Source::Embedded(link.subscribe(filter)?),
+            Way::External(link) => Source::External(link.subscribe(filter)?),
+        }))
+    }
+}
+
+/// A subscription of the gateway. Dropping it unsubscribes.
+///
+/// What waits is bounded like any client's queue (`limits.queued_messages`, `queued_bytes`): the
+/// oldest is dropped and counted.
+#[derive(Debug)]
+pub struct Subscription(Source);
+
+#[derive(Debug)]
+enum Source {
+    Embedded(EmbeddedSubscription),
+    External(ExternalSubscription),
+}
+
+impl Subscription {
+    /// The next message. `None` would mean that there will be no more; no broker has such an end so
+    /// far, and the caller stops by dropping the subscription. Safe to cancel.
+    pub async fn recv(&mut self) -> Option<Received> {
+        match &mut self.0 {
+            Source::Embedded(subscription) => subscription.recv().await,
+            Source::External(subscription) => Some(subscription.recv().await),
+        }
+    }
+}
+
+/// The way to the embedded broker.
+#[derive(Debug, Clone)]
+struct Embedded {
+    clients: Arc<Clients>,
+    router: Arc<Router>,
+    stats: Arc<BrokerStats>,
+    bad_topic: Arc<Throttle>,
+}
+
+impl Embedded {
+    fn publish_all<'a>(&self, messages: impl Iterator<Item = Message<'a>>) -> Crowded {
         let mut count = 0;
         let drafts =
             messages.inspect(|_| count += 1).filter(|message| self.is_publishable(message));
@@ -83,12 +155,7 @@ impl Link {
         crowded
     }
 
-    /// Subscribes to a topic filter. Retained messages come first, and more than once if a topic
-    /// changes meanwhile.
-    ///
-    /// # Errors
-    /// What is wrong with the filter. Shared subscriptions (`$share/…`) work as for any client.
-    pub fn subscribe(&self, filter: &str) -> Result<Subscription, FilterError> {
+    fn subscribe(&self, filter: &str) -> Result<EmbeddedSubscription, FilterError> {
         let parsed = Filter::parse(filter)?;
         let session = self.clients.make_local();
         // Without expiry or will; QoS 0 needs no window.
@@ -109,7 +176,7 @@ impl Link {
                 false,
             );
         }
-        Ok(Subscription {
+        Ok(EmbeddedSubscription {
             filter: filter.into(),
             session,
             generation: attached.generation,
@@ -121,24 +188,25 @@ impl Link {
     }
 
     fn is_publishable(&self, message: &Message<'_>) -> bool {
-        match filter::check_topic(message.topic) {
-            Ok(()) => true,
-            Err(error) => {
-                if let Some(before) = self.bad_topic.pass() {
-                    tracing::error!(%error, before, "message of the gateway dropped");
-                }
-                false
+        is_publishable(message, &self.bad_topic)
+    }
+}
+
+/// Whether the topic is one; else that is logged.
+pub(crate) fn is_publishable(message: &Message<'_>, bad_topic: &Throttle) -> bool {
+    match filter::check_topic(message.topic) {
+        Ok(()) => true,
+        Err(error) => {
+            if let Some(before) = bad_topic.pass() {
+                tracing::error!(%error, before, "message of the gateway dropped");
             }
+            false
         }
     }
 }
 
-/// A subscription of the gateway. Dropping it unsubscribes.
-///
-/// What waits is bounded like any client's queue (`limits.queued_messages`, `queued_bytes`): the
-/// oldest is dropped and counted.
 #[derive(Debug)]
-pub struct Subscription {
+struct EmbeddedSubscription {
     filter: Box<str>,
     session: Arc<Session>,
     generation: u64,
@@ -148,10 +216,8 @@ pub struct Subscription {
     _close: tokio::sync::oneshot::Receiver<super::packet::Reason>,
 }
 
-impl Subscription {
-    /// The next message. `None` would mean that there will be no more; an embedded broker has no
-    /// such end, and the caller stops by dropping the subscription. Safe to cancel.
-    pub async fn recv(&mut self) -> Option<Received> {
+impl EmbeddedSubscription {
+    async fn recv(&mut self) -> Option<Received> {
         loop {
             if let Some(received) = self.ready.pop_front() {
                 return Some(received);
@@ -167,7 +233,7 @@ impl Subscription {
     }
 }
 
-impl Drop for Subscription {
+impl Drop for EmbeddedSubscription {
     fn drop(&mut self) {
         self.session.end();
         if let Ok(filter) = Filter::parse(&self.filter) {

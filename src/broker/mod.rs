@@ -7,6 +7,9 @@
 //! into each session's bounded `queue`. `clients` knows all sessions and ends them in time. The
 //! gateway itself publishes and subscribes through a [`Link`], without a socket.
 //!
+//! With `broker.mode: external` none of this runs: `external` keeps up a connection to a broker
+//! elsewhere, and gives the same [`Link`]. `service` is either of the two.
+//!
 //! Rules that hold everywhere here: no lock is held over an `await`; nothing that a client sends
 //! or leaves unread can stop another one or grow without bound; what is dropped or refused is
 //! counted in [`BrokerStats`].
@@ -15,6 +18,7 @@ mod access;
 mod clients;
 mod connection;
 mod door;
+mod external;
 mod filter;
 mod inflight;
 mod link;
@@ -26,6 +30,7 @@ mod publication;
 mod queue;
 mod retained;
 mod router;
+mod service;
 mod session;
 mod stats;
 mod store;
@@ -49,11 +54,15 @@ pub use access::{
     PasswordHash, User, Who,
 };
 pub use door::{ByteStream, Complaints, Door, Seat};
+pub use external::{
+    External, ExternalError, ExternalSettings, ExternalStats, Login, ProtocolVersion, Will,
+};
 pub use filter::{FilterError, check_filter};
 pub use link::{Link, Message, Received, Subscription};
 pub use packet::QoS;
 pub use ports::TlsSettings;
 pub use pressure::Crowded;
+pub use service::{Numbers, Service, ServiceError};
 pub use stats::BrokerStats;
 pub use store::StorageError;
 pub use wire::{Probed, probe};
@@ -274,7 +283,7 @@ impl Broker {
     /// A way for the gateway to publish and subscribe; works before and after `run` as well.
     #[must_use]
     pub fn link(&self) -> Link {
-        Link::new(
+        Link::embedded(
             Arc::clone(&self.shared.clients),
             Arc::clone(&self.shared.router),
             Arc::clone(&self.shared.stats),

@@ -128,6 +128,12 @@ pub struct External {
     pub client_id: String,
     /// 5, or 4 for MQTT 3.1.1.
     pub version: u8,
+    /// Who may have signed the broker's certificate, PEM; `None`: whom the system trusts.
+    pub ca: Option<PathBuf>,
+    /// Messages that may wait for the broker on disk; of retained topics the latest always does.
+    pub outbox_messages: usize,
+    /// Their bytes.
+    pub outbox_bytes: usize,
 }
 
 impl Broker {
@@ -206,6 +212,14 @@ impl Default for Limits {
 
 impl Default for External {
     fn default() -> Self {
-        Self { url: None, password: None, client_id: "meterbridge".to_owned(), version: 5 }
+        Self {
+            url: None,
+            password: None,
+            client_id: "meterbridge".to_owned(),
+            version: 5,
+            ca: None,
+            outbox_messages: 100_000,
+            outbox_bytes: 67_108_864,
+        }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! | module | has |
 //! |---|---|
-//! | [`broker`], [`meter`], [`link`] | the types of the sections |
+//! | [`broker`], [`endpoint`], [`meter`], [`link`] | the types of the sections |
 //! | [`scalar`], [`duration`], [`secret`] | single values |
 //! | `document`, `layers`, `overlay` | where values come from |
 //! | `decode`, `check`, `unsupported`, `mistake` | what can be wrong with them |
@@ -15,6 +15,7 @@
 
 pub mod broker;
 pub mod duration;
+pub mod endpoint;
 pub mod link;
 pub mod meter;
 pub mod scalar;
@@ -236,6 +237,12 @@ impl Loaded {
     /// What works and should be known, such as a certificate that expires soon; a line each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What is given and has no effect, a line each, in the form of the mistakes.
+    pub fn notes(&self) -> Vec<String> {
+        let notes = check::external::without_effect(&self.config, &self.layers);
+        notes.iter().map(ToString::to_string).collect()
     }
 
     /// Each value in force with its origin, a line each, secrets masked.

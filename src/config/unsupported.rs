@@ -9,8 +9,6 @@ use figment::value::Value;
 /// Keys, with `*` for any entry of a list, and the values that are not served; no values: any
 /// but an empty one.
 const NOT_YET: &[(&str, &[&str])] = &[
-    ("broker.mode", &["external"]),
-    ("broker.external", &[]),
     ("meters.*.kind", &["smartmeter", "fluksometer", "p1"]),
     ("meters.*.link.serial", &[]),
     ("meters.*.link.mqtt", &[]),

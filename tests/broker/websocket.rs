@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use meterbridge::broker::Numbers;
 use meterbridge::broker::{Message as MqttMessage, QoS};
 use meterbridge::metrics::Metrics;
 use meterbridge::web::{self, MqttAccess, Web, WebLimits};
@@ -33,7 +34,7 @@ impl TestWeb {
     async fn with(broker: &TestBroker, mqtt: MqttAccess, limits: WebLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let web = Web::new(Metrics::default(), broker.stats.clone());
+        let web = Web::new(Metrics::default(), Numbers::Embedded(broker.stats.clone()));
         let web = web.with_mqtt(mqtt).with_limits(limits);
         let mut task = JoinSet::new();
         task.spawn(web::serve(listener, web, CancellationToken::new()));

@@ -4,6 +4,7 @@
 //! what is a default). It passes over what could not be read, since that is a mistake already.
 
 mod access;
+pub(super) mod external;
 mod listeners;
 mod meters;
 mod tls;
@@ -30,8 +31,8 @@ pub(super) fn check(
         check.report_at(KeyPath::of(steps), message);
     }
     check.data_dir();
-    check.broker();
     check.access();
+    check.external();
     check.limits();
     check.web();
     check.homeassistant();
@@ -92,20 +93,6 @@ impl Check<'_> {
     fn data_dir(&mut self) {
         if self.config.data_dir.as_os_str().is_empty() {
             self.report("data_dir", "is empty: write a directory such as ./data");
-        }
-    }
-
-    fn broker(&mut self) {
-        let broker = &self.config.broker;
-        if let Some(external) = &broker.external {
-            if external.url.is_none() {
-                self.report("broker.external.url", "is missing: write mqtt://host:1883");
-            }
-            if ![4, 5].contains(&external.version) {
-                let message =
-                    format!("{} is out of range: 5, or 4 for MQTT 3.1.1", external.version);
-                self.report("broker.external.version", message);
-            }
         }
     }
 

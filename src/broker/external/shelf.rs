@@ -1,0 +1,231 @@
+//! The outbox on disk: one table, in the order of publication.
+//!
+//! A message that is not retained leaves when the broker has acknowledged it. Of a retained topic
+//! the latest message stays, marked as done, so that a broker that has forgotten it gets it again.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+/// A message with its place in the order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) seq: i64,
+    pub(super) topic: Box<str>,
+    pub(super) payload: Bytes,
+    pub(super) retain: bool,
+}
+
+/// The open table.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    connection: Connection,
+}
+
+/// What one turn does, all or nothing.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Messages to keep, their `seq` not given yet.
+    pub(super) fresh: Vec<Entry>,
+    /// Messages that are done with.
+    pub(super) done: Vec<i64>,
+    /// A connection has begun: everything is to be sent again.
+    pub(super) rewind: bool,
+    /// What was taken up to now.
+    pub(super) cursor: i64,
+    /// How many messages to take from there.
+    pub(super) want: usize,
+}
+
+/// What it came to.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// The next messages, in order.
+    pub(super) page: Vec<Entry>,
+    /// The last of them, or the cursor as it was.
+    pub(super) cursor: i64,
+    /// Messages without an acknowledgement.
+    pub(super) waiting: u64,
+    /// Messages that have left for good, and their bytes: those that count against the limit.
+    pub(super) left: (usize, usize),
+}
+
+/// The outbox cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ShelfError {
+    #[error("the outbox {path} cannot be used: {source}; it must be writable for this user")]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error(
+        "the outbox {path} has schema version {found}, this program knows {VERSION}: it was \
+         written by a newer meterbridge; use that one, or another data_dir"
+    )]
+    Newer { path: PathBuf, found: i64 },
+}
+
+impl Shelf {
+    /// Opens `outbox.db` in `data_dir`.
+    pub(super) fn open(data_dir: &Path) -> Result<Self, ShelfError> {
+        let path = data_dir.join("outbox.db");
+        let failed = |source| ShelfError::Open { path: path.clone(), source };
+        let connection = Connection::open(&path).map_err(failed)?;
+        let shelf = Self { connection };
+        let found: i64 = shelf
+            .prepare()
+            .and_then(|()| shelf.connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
+            .map_err(failed)?;
+        if found > VERSION {
+            return Err(ShelfError::Newer { path, found });
+        }
+        shelf.connection.execute_batch(TABLES).map_err(failed)?;
+        // State that the broker has is the running gateway's to say again, not its predecessor's.
+        shelf.connection.execute("DELETE FROM message WHERE done", []).map_err(failed)?;
+        Ok(shelf)
+    }
+
+    /// One that forgets at the end, for when the disk fails. Its numbers are far from those of the
+    /// one before, of which `cursor` is one, since acknowledgements for these may still come.
+    pub(super) fn in_memory(cursor: i64) -> rusqlite::Result<Self> {
+        let shelf = Self { connection: Connection::open_in_memory()? };
+        shelf.connection.execute_batch(TABLES)?;
+        let first = "INSERT INTO sqlite_sequence (name, seq) VALUES ('message', ?1)";
+        shelf.connection.execute(first, [cursor + (1 << 40)])?;
+        Ok(shelf)
+    }
+
+    fn prepare(&self) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        self.connection.pragma_update(None, "journal_mode", "WAL")?;
+        self.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        self.connection.pragma_update(None, "cache_size", -256)
+    }
+
+    /// The messages that count against the limit, and their bytes; and all that wait.
+    pub(super) fn count(&self) -> rusqlite::Result<((usize, usize), u64)> {
+        let sum = "SELECT count(*), coalesce(sum(octet_length(topic) + length(payload)), 0)
+                   FROM message WHERE NOT retain";
+        let counted = self
+            .connection
+            .query_row(sum, [], |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))?;
+        Ok((counted, waiting(&self.connection)? as u64))
+    }
+
+    /// Does a turn in one transaction.
+    pub(super) fn turn(&mut self, turn: &Turn) -> rusqlite::Result<Outcome> {
+        let transaction = self.connection.transaction()?;
+        let mut outcome = Outcome { cursor: turn.cursor, ..Outcome::default() };
+        for seq in &turn.done {
+            finish(&transaction, *seq, &mut outcome.left)?;
+        }
+        if turn.rewind {
+            transaction.execute("UPDATE message SET done = 0 WHERE done", [])?;
+            outcome.cursor = 0;
+        }
+        for entry in &turn.fresh {
+            insert(&transaction, entry, outcome.cursor)?;
+        }
+        if turn.want > 0 {
+            outcome.page = page(&transaction, outcome.cursor, turn.want)?;
+        }
+        if let Some(last) = outcome.page.last() {
+            outcome.cursor = last.seq;
+        }
+        outcome.waiting = waiting(&transaction)? as u64;
+        transaction.commit()?;
+        Ok(outcome)
+    }
+}
+
+/// A count, which SQLite gives as a signed number.
+fn unsigned(count: i64) -> usize {
+    usize::try_from(count).unwrap_or(0)
+}
+
+fn waiting(connection: &Connection) -> rusqlite::Result<usize> {
+    let count = "SELECT count(*) FROM message WHERE NOT done";
+    connection.prepare_cached(count)?.query_row([], |row| row.get(0)).map(unsigned)
+}
+
+fn finish(
+    transaction: &Transaction<'_>,
+    seq: i64,
+    left: &mut (usize, usize),
+) -> rusqlite::Result<()> {
+    // Cleared, or replaced while it was under way: nothing to say again.
+    let query = "SELECT retain, octet_length(topic) + length(payload), length(payload) = 0
+                     OR EXISTS (SELECT 1 FROM message later WHERE later.retain
+                                AND later.topic = message.topic AND later.seq > message.seq)
+                 FROM message WHERE seq = ?1";
+    let row = transaction
+        .prepare_cached(query)?
+        .query_row([seq], |row| Ok((row.get(0)?, unsigned(row.get(1)?), row.get(2)?)))
+        .optional()?;
+    let Some((retain, bytes, gone)): Option<(bool, usize, bool)> = row else {
+        return Ok(());
+    };
+    if retain && !gone {
+        transaction.prepare_cached("UPDATE message SET done = 1 WHERE seq = ?1")?.execute([seq])?;
+    } else {
+        transaction.prepare_cached("DELETE FROM message WHERE seq = ?1")?.execute([seq])?;
+        if !retain {
+            left.0 += 1;
+            left.1 += bytes;
+        }
+    }
+    Ok(())
+}
+
+/// A retained message takes the place of the topic's earlier ones, except of those under way.
+fn insert(transaction: &Transaction<'_>, entry: &Entry, cursor: i64) -> rusqlite::Result<()> {
+    if entry.retain {
+        let replace = "DELETE FROM message WHERE topic = ?1 AND retain AND (done OR seq > ?2)";
+        transaction.prepare_cached(replace)?.execute(params![entry.topic, cursor])?;
+    }
+    let insert = "INSERT INTO message (topic, payload, retain, done) VALUES (?1, ?2, ?3, 0)";
+    transaction.prepare_cached(insert)?.execute(params![
+        entry.topic,
+        &entry.payload[..],
+        entry.retain
+    ])?;
+    Ok(())
+}
+
+fn page(transaction: &Transaction<'_>, after: i64, want: usize) -> rusqlite::Result<Vec<Entry>> {
+    let query = "SELECT seq, topic, payload, retain FROM message
+                 WHERE seq > ?1 AND NOT done ORDER BY seq LIMIT ?2";
+    let mut statement = transaction.prepare_cached(query)?;
+    let mut rows = statement.query(params![after, want as i64])?;
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while bytes < PAGE_BYTES
+        && let Some(row) = rows.next()?
+    {
+        let topic: String = row.get(1)?;
+        let payload: Vec<u8> = row.get(2)?;
+        bytes += topic.len() + payload.len();
+        page.push(Entry {
+            seq: row.get(0)?,
+            topic: topic.into(),
+            payload: payload.into(),
+            retain: row.get(3)?,
+        });
+    }
+    Ok(page)
+}
+
+const PAGE_BYTES: usize = 1024 * 1024;
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+    BEGIN;
+    CREATE TABLE IF NOT EXISTS message (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        topic TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        retain INTEGER NOT NULL,
+        done INTEGER NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS message_retained ON message (topic) WHERE retain;
+    CREATE INDEX IF NOT EXISTS message_waiting ON message (seq) WHERE NOT done;
+    PRAGMA user_version = 1;
+    COMMIT;
+";

@@ -1,0 +1,154 @@
+//! The gateway's subscriptions at another broker: which filters are wanted, and who gets what comes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::stats::ExternalStats;
+use crate::broker::filter::{self, Filter, FilterError};
+use crate::broker::link::Received;
+
+/// All subscriptions of the link.
+#[derive(Debug)]
+pub(super) struct Subscriptions {
+    registry: Mutex<Registry>,
+    changed: Notify,
+    messages: usize,
+    bytes: usize,
+    stats: Arc<ExternalStats>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    members: BTreeMap<u64, (Box<str>, Arc<Inbox>)>,
+    last: u64,
+}
+
+/// What waits for one subscription.
+#[derive(Debug, Default)]
+struct Inbox {
+    queue: Mutex<(VecDeque<Received>, usize)>,
+    arrived: Notify,
+}
+
+/// One subscription; dropping it unsubscribes.
+#[derive(Debug)]
+pub(crate) struct ExternalSubscription {
+    key: u64,
+    inbox: Arc<Inbox>,
+    all: Arc<Subscriptions>,
+}
+
+impl Subscriptions {
+    /// None yet; each may have so many messages and bytes waiting.
+    pub(super) fn new(messages: usize, bytes: usize, stats: Arc<ExternalStats>) -> Self {
+        Self { registry: Mutex::default(), changed: Notify::new(), messages, bytes, stats }
+    }
+
+    pub(super) fn add(self: &Arc<Self>, filter: &str) -> Result<ExternalSubscription, FilterError> {
+        Filter::parse(filter)?;
+        let inbox = Arc::<Inbox>::default();
+        let mut registry = self.registry.lock();
+        registry.last += 1;
+        let key = registry.last;
+        registry.members.insert(key, (filter.into(), Arc::clone(&inbox)));
+        drop(registry);
+        self.changed.notify_one();
+        Ok(ExternalSubscription { key, inbox, all: Arc::clone(self) })
+    }
+
+    /// Each filter that is wanted, with a number that is higher when somebody joined: then it has
+    /// to be subscribed to again, for the retained messages.
+    pub(super) fn wanted(&self) -> BTreeMap<Box<str>, u64> {
+        let registry = self.registry.lock();
+        registry.members.iter().map(|(key, (filter, _))| (filter.clone(), *key)).collect()
+    }
+
+    /// Returns when what is wanted may have changed.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Hands a message to everybody whose filter it matches. Whoever does not keep up loses the
+    /// oldest, which is counted.
+    pub(super) fn deliver(&self, topic: &str, payload: &Bytes, retained: bool) {
+        let topic: Arc<str> = topic.into();
+        let registry = self.registry.lock();
+        for (filter, inbox) in registry.members.values() {
+            let Ok(filter) = Filter::parse(filter) else { continue };
+            if !filter::matches(filter.path.as_bytes(), topic.as_bytes()) {
+                continue;
+            }
+            let mut queue = inbox.queue.lock();
+            queue.1 += size(&topic, payload);
+            let (topic, payload) = (Arc::clone(&topic), payload.clone());
+            queue.0.push_back(Received { topic, payload, retained });
+            while queue.0.len() > self.messages || queue.1 > self.bytes {
+                let Some(oldest) = queue.0.pop_front() else { break };
+                queue.1 -= size(&oldest.topic, &oldest.payload);
+                ExternalStats::count(&self.stats.dropped_queue_full);
+            }
+            drop(queue);
+            inbox.arrived.notify_one();
+        }
+    }
+}
+
+impl ExternalSubscription {
+    /// The next message. Safe to cancel.
+    pub(crate) async fn recv(&mut self) -> Received {
+        loop {
+            let arrived = self.inbox.arrived.notified();
+            if let Some(received) = self.take() {
+                return received;
+            }
+            arrived.await;
+        }
+    }
+
+    fn take(&self) -> Option<Received> {
+        let mut queue = self.inbox.queue.lock();
+        let received = queue.0.pop_front()?;
+        queue.1 -= size(&received.topic, &received.payload);
+        Some(received)
+    }
+}
+
+impl Drop for ExternalSubscription {
+    fn drop(&mut self) {
+        self.all.registry.lock().members.remove(&self.key);
+        self.all.changed.notify_one();
+    }
+}
+
+fn size(topic: &str, payload: &Bytes) -> usize {
+    topic.len() + payload.len() + OVERHEAD
+}
+
+/// What a message costs beside its bytes.
+const OVERHEAD: usize = 96;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_gets_what_its_filter_matches_and_keeps_the_newest() {
+        let stats = Arc::<ExternalStats>::default();
+        let all = Arc::new(Subscriptions::new(2, 100_000, Arc::clone(&stats)));
+        let mut one = all.add("a/+").unwrap();
+        let other = all.add("b").unwrap();
+        assert!(all.add("a/#/b").is_err());
+        assert_eq!(all.wanted().keys().map(|filter| &**filter).collect::<Vec<_>>(), ["a/+", "b"]);
+        for payload in ["1", "2", "3"] {
+            all.deliver("a/x", &Bytes::from(payload), false);
+        }
+        assert_eq!((one.recv().await.payload, one.recv().await.payload), ("2".into(), "3".into()));
+        assert!(one.take().is_none() && other.take().is_none());
+        drop((one, other));
+        assert!(all.wanted().is_empty());
+    }
+}
