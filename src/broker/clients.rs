@@ -244,7 +244,7 @@ impl Clients {
         }
         BrokerStats::set(&self.stats.sessions, sessions.len());
         drop(sessions);
-        for (text, grant) in filters {
+        for (text, grant, _) in filters {
             if let Ok(filter) = Filter::parse(&text) {
                 self.router.subscribe(filter, &session, grant);
             }

@@ -123,7 +123,7 @@ pub(crate) async fn serve<S>(
         () = stop.cancelled() => End::Stopping,
         end = reader.run() => end,
         end = writer.run() => end,
-        end = desk.release(&shared, terms.version, &presence.session) => end,
+        end = desk.release(&shared, terms.version, &presence) => end,
         end = desk.silence(terms.silence_limit) => end,
     };
     note(&end, peer, presence.session.client_id(), &shared);
@@ -133,7 +133,7 @@ pub(crate) async fn serve<S>(
         writer.drain().await;
     }
     if farewell.settle {
-        let settle = desk.settle(&shared, terms.version, &presence.session);
+        let settle = desk.settle(&shared, terms.version, &presence);
         // What the disk has not taken by then is not acknowledged.
         let _ = tokio::time::timeout(SETTLE_TIME, settle).await;
     }

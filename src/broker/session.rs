@@ -22,7 +22,7 @@ use super::packet::{Ack, AckKind, QoS, Reason, Will};
 use super::queue::{Pushed, Queue, Queued};
 use super::retained::Feed;
 use super::stats::{BrokerStats, Throttle};
-use super::store::{Store, Ticket};
+use super::store::{FilterChange, Store, Ticket};
 
 pub(crate) use state::Aftermath;
 use state::{Attachment, State};
@@ -181,7 +181,9 @@ impl Session {
         }
         self.connected.store(false, Ordering::Relaxed);
         state.attachment = None;
-        state.feeds.clear();
+        if !state.kept {
+            state.feeds.clear();
+        }
         state.queue.drop_unacknowledged();
         state.queue.shrink();
         state.expiry = leave.expiry.unwrap_or(state.expiry);
@@ -255,7 +257,7 @@ impl Session {
         let known = state.filters.remove(filter);
         state.feeds.retain(|feed| *feed.filter != *filter);
         if known && state.kept {
-            return self.store.subscribe(self.number, filter, None);
+            return self.store.subscribe(self.number, filter, FilterChange::Gone);
         }
         Ticket::NONE
     }
@@ -342,7 +344,9 @@ impl Session {
     /// Puts a feed (back) in line. Its subscription may have been replaced: the old feed is over then.
     pub(crate) fn put_feed(&self, generation: u64, feed: Feed, front: bool) {
         let mut state = self.state.lock();
-        if state.generation != generation {
+        // A feed that was being looked at when its connection was taken over goes on with the next.
+        let goes_on = front && state.kept && state.filters.contains(&feed.filter);
+        if state.generation != generation && !goes_on {
             return;
         }
         if front {

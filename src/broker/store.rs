@@ -24,11 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::publication::Publication;
 use super::queue::Queued;
-use super::router::Grant;
 use super::stats::BrokerStats;
 use batch::Batch;
 
-pub(crate) use batch::SessionRow;
+pub(crate) use batch::{FilterChange, SessionRow};
 pub(crate) use database::Database;
 pub use database::StorageError;
 pub(crate) use load::KeptSession;
@@ -164,11 +163,9 @@ impl Store {
         self.note(|book| book.batch.end_session(number))
     }
 
-    /// A kept session subscribes, or with `None` no longer does.
-    pub(crate) fn subscribe(&self, session: u64, filter: &str, grant: Option<Grant>) -> Ticket {
-        self.note(|book| {
-            book.batch.session(session).filters.insert(filter.into(), grant);
-        })
+    /// A subscription of a kept session changes.
+    pub(crate) fn subscribe(&self, session: u64, filter: &str, change: FilterChange) -> Ticket {
+        self.note(|book| book.batch.subscribe(session, filter, change))
     }
 
     /// A message waits for a kept session. `place`: its number in the session's queue.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use meterbridge::broker::{Broker, BrokerSettings};
+use meterbridge::broker::{Broker, BrokerSettings, Message, QoS};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -189,6 +189,44 @@ async fn a_message_for_many_is_stored_once_and_goes_with_the_last() {
         assert_eq!(count(&dir, "message"), i64::from(n < 4));
         assert_eq!(count(&dir, "copy"), 4 - n);
     }
+}
+
+#[tokio::test]
+async fn retained_messages_still_owed_to_a_subscription_come_after_the_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = on_disk(&dir).await;
+    for n in 0..3000 {
+        let topic = format!("r/{n}");
+        broker.link.publish(Message {
+            topic: &topic,
+            payload: b"x",
+            qos: QoS::AtLeastOnce,
+            retain: true,
+        });
+    }
+    let (mut client, _) = resume(broker.address, 4, "c", 0).await;
+    client.subscribe("r/#", 1).await;
+    client.message().await;
+    crash(broker);
+    let broker = on_disk(&dir).await;
+    let (mut client, present) = resume(broker.address, 4, "c", 0).await;
+    assert!(present);
+    let mut topics = BTreeSet::new();
+    while topics.len() < 3000 {
+        let (_, topic, id, _) = client.message().await;
+        client.send(&[[0x40, 2], id.to_be_bytes()].concat()).await;
+        topics.insert(topic);
+    }
+    // They are owed no more: the next connection gets nothing again.
+    client.ping().await;
+    client.send(&[0xE0, 0]).await;
+    client.until_closed().await;
+    let mut other = broker.client(4, "other").await;
+    say(&mut other, "sync", "x", 1).await;
+    crash(broker);
+    let broker = on_disk(&dir).await;
+    let (mut client, _) = resume(broker.address, 4, "c", 0).await;
+    client.ping().await;
 }
 
 #[tokio::test]

@@ -215,10 +215,7 @@ impl<'a> Handler<'a> {
         let mut packet = BytesMut::new();
         let written =
             wire::write_suback(self.terms.version, subscribe.packet_id, &codes, &mut packet);
-        self.desk.send(self.shared, packet, ticket);
-        for feed in feeds {
-            self.session.put_feed(self.generation, feed, false);
-        }
+        self.desk.send(self.shared, (&self.session, self.generation), packet, feeds, ticket);
         sent(written)
     }
 
@@ -244,7 +241,6 @@ impl<'a> Handler<'a> {
             id,
         };
         let new = self.shared.router.subscribe(filter, &self.session, grant);
-        *ticket = self.session.note_grant(&request.filter, grant).max(*ticket);
         if self.session.is_ended() {
             // Ended on another thread just now, and its subscriptions with it: none may follow.
             self.shared.router.unsubscribe(filter, self.session.number());
@@ -254,7 +250,9 @@ impl<'a> Handler<'a> {
             RetainHandling::OnlyNew => new,
             RetainHandling::Never => false,
         };
-        Ok((request.qos, wanted && filter.share.is_none()))
+        let wanted = wanted && filter.share.is_none();
+        *ticket = self.session.note_grant(&request.filter, grant, wanted).max(*ticket);
+        Ok((request.qos, wanted))
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> ControlFlow<End> {
@@ -276,7 +274,8 @@ impl<'a> Handler<'a> {
         let packet_id = unsubscribe.packet_id;
         let mut packet = BytesMut::new();
         let written = wire::write_unsuback(self.terms.version, packet_id, &codes, &mut packet);
-        self.desk.send(self.shared, packet, ticket);
+        let presence = (&*self.session, self.generation);
+        self.desk.send(self.shared, presence, packet, Vec::new(), ticket);
         sent(written)
     }
 

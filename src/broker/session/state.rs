@@ -101,7 +101,9 @@ impl State {
         BrokerStats::count(&stats.take_overs);
         self.close(Reason::SESSION_TAKEN_OVER);
         self.attachment = None;
-        self.feeds.clear();
+        if !self.kept {
+            self.feeds.clear();
+        }
         self.will.take().filter(|will| will.delay == 0)
     }
 

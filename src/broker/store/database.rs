@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::batch::{Batch, CopyChange, MessageChange, SessionChange, SessionRow};
+use super::batch::{Batch, CopyChange, FilterChange, MessageChange, SessionChange, SessionRow};
 use crate::broker::publication::Publication;
 
 /// The version of the tables below; a newer one on disk is refused.
@@ -250,13 +250,13 @@ fn write_session(
     if let Some(row) = &change.row {
         write_row(transaction, session, row)?;
     }
-    for (filter, grant) in &change.filters {
-        match grant {
-            Some(grant) => transaction
+    for (filter, change) in &change.filters {
+        match change {
+            FilterChange::Set(grant, feeding) => transaction
                 .prepare_cached(
                     "INSERT OR REPLACE INTO subscription
-                     (session, filter, qos, no_local, retain_as_published, id)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                     (session, filter, qos, no_local, retain_as_published, id, feeding)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
                 .execute(params![
                     session,
@@ -265,8 +265,14 @@ fn write_session(
                     grant.no_local,
                     grant.retain_as_published,
                     grant.id,
+                    feeding,
                 ])?,
-            None => transaction
+            FilterChange::Fed => transaction
+                .prepare_cached(
+                    "UPDATE subscription SET feeding = 0 WHERE session = ?1 AND filter = ?2",
+                )?
+                .execute(params![session, filter])?,
+            FilterChange::Gone => transaction
                 .prepare_cached("DELETE FROM subscription WHERE session = ?1 AND filter = ?2")?
                 .execute(params![session, filter])?,
         };
@@ -457,6 +463,7 @@ const TABLES: &str = "
         no_local INTEGER NOT NULL,
         retain_as_published INTEGER NOT NULL,
         id INTEGER,
+        feeding INTEGER NOT NULL,
         PRIMARY KEY (session, filter)
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS message (

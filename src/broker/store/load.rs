@@ -22,7 +22,8 @@ pub(crate) struct KeptSession {
     /// In the order of their places.
     pub(crate) copies: Vec<KeptCopy>,
     pub(crate) received: Vec<u16>,
-    pub(crate) filters: Vec<(Box<str>, Grant)>,
+    /// The flag: its retained messages have still to be queued.
+    pub(crate) filters: Vec<(Box<str>, Grant, bool)>,
 }
 
 /// A message of a kept session.
@@ -230,7 +231,7 @@ fn copy(row: &Row<'_>, messages: &Messages) -> Result<KeptCopy, Fault> {
     })
 }
 
-fn subscription(row: &Row<'_>) -> Result<(Box<str>, Grant), Fault> {
+fn subscription(row: &Row<'_>) -> Result<(Box<str>, Grant, bool), Fault> {
     let filter: Box<str> = row.get("filter")?;
     Filter::parse(&filter).map_err(|error| Fault::Content(error.to_string()))?;
     let grant = Grant {
@@ -239,7 +240,7 @@ fn subscription(row: &Row<'_>) -> Result<(Box<str>, Grant), Fault> {
         retain_as_published: row.get("retain_as_published")?,
         id: row.get("id")?,
     };
-    Ok((filter, grant))
+    Ok((filter, grant, row.get("feeding")?))
 }
 
 fn qos(level: u8) -> Result<QoS, Fault> {
