@@ -323,6 +323,23 @@ async fn wills_of_clients_that_a_crash_cut_off_are_published_at_the_next_start()
 }
 
 #[tokio::test]
+async fn a_will_waits_over_a_clean_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = on_disk(&dir).await;
+    let mut client = Raw::open(broker.address).await;
+    let rest = [string("will"), string("gone")].concat();
+    client.send(&connect(4, "c", 0x26, 0, &rest)).await;
+    assert_eq!(client.packet().await.1[1], 0);
+    broker.stop().await.unwrap();
+    let broker = on_disk(&dir).await;
+    let mut reader = broker.client(4, "reader").await;
+    reader.subscribe("will", 0).await;
+    assert_eq!(reader.message().await.3, b"gone");
+    broker.stop().await.unwrap();
+    assert_eq!(count(&dir, "session"), 0);
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_used_is_named_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     on_disk(&dir).await.stop().await.unwrap();

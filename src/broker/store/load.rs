@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use rusqlite::Row;
 
 use super::batch::SessionRow;
-use super::database::{Clock, Database, StorageError};
+use super::clock::Clock;
+use super::database::{Database, StorageError};
 use crate::broker::filter::{self, Filter};
 use crate::broker::packet::{QoS, Will};
 use crate::broker::publication::{KeptMessage, Publication};
