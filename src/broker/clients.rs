@@ -279,7 +279,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.go(Leave { publish_will: true, stopping: false, expiry: None });
+        self.go(Leave { publish_will: true, expiry: None });
     }
 }
 

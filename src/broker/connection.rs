@@ -171,12 +171,10 @@ fn leave(end: &End) -> Leave {
     match end {
         End::Left(disconnect) => Leave {
             publish_will: disconnect.reason != Reason::SUCCESS,
-            stopping: false,
             expiry: disconnect.session_expiry,
         },
-        // Nobody is left to be told, and every client sees the broker go.
-        End::Stopping => Leave { publish_will: false, stopping: true, expiry: None },
-        _ => Leave { publish_will: true, stopping: false, expiry: None },
+        // Stopping included: the client has not said goodbye, and a retained will outlives the broker.
+        _ => Leave { publish_will: true, expiry: None },
     }
 }
 

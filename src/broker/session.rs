@@ -64,8 +64,6 @@ pub(crate) struct Attached {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leave {
     pub(crate) publish_will: bool,
-    /// The broker stops: a will waits for its next start.
-    pub(crate) stopping: bool,
     /// A new expiry in seconds, from an MQTT 5 DISCONNECT.
     pub(crate) expiry: Option<u32>,
 }
@@ -188,10 +186,6 @@ impl Session {
         state.queue.shrink();
         state.expiry = leave.expiry.unwrap_or(state.expiry);
         state.left = Some(SystemTime::now());
-        if leave.stopping {
-            self.note_row(&mut state);
-            state.frozen = true;
-        }
         if !leave.publish_will {
             state.will = None;
         }

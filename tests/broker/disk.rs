@@ -323,20 +323,26 @@ async fn wills_of_clients_that_a_crash_cut_off_are_published_at_the_next_start()
 }
 
 #[tokio::test]
-async fn a_will_waits_over_a_clean_stop() {
+async fn a_clean_stop_leaves_retained_wills_and_those_with_a_delay_behind() {
     let dir = tempfile::tempdir().unwrap();
     let broker = on_disk(&dir).await;
     let mut client = Raw::open(broker.address).await;
     let rest = [string("will"), string("gone")].concat();
     client.send(&connect(4, "c", 0x26, 0, &rest)).await;
     assert_eq!(client.packet().await.1[1], 0);
+    let mut delayed = Raw::open(broker.address).await;
+    let rest = [vec![5, 0x18, 0, 0, 0, 60], string("late"), string("gone")].concat();
+    delayed.send(&connect_with(5, "late", 0x26, 0, &[0x11, 0, 0, 0, 100], &rest)).await;
+    assert_eq!(delayed.packet().await.1[1], 0);
     broker.stop().await.unwrap();
+    assert_eq!(count(&dir, "session"), 1);
+    change(&dir, "UPDATE session SET left_at = left_at - 61000");
     let broker = on_disk(&dir).await;
     let mut reader = broker.client(4, "reader").await;
-    reader.subscribe("will", 0).await;
-    assert_eq!(reader.message().await.3, b"gone");
-    broker.stop().await.unwrap();
-    assert_eq!(count(&dir, "session"), 0);
+    for topic in ["will", "late"] {
+        reader.subscribe(topic, 0).await;
+        assert_eq!(reader.message().await.3, b"gone", "{topic}");
+    }
 }
 
 #[tokio::test]

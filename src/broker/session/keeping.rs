@@ -104,7 +104,7 @@ impl Session {
     }
 
     pub(super) fn note_row(&self, state: &mut State) -> Ticket {
-        if !self.store.keeps() || state.frozen {
+        if !self.store.keeps() {
             return Ticket::NONE;
         }
         let keep = !state.ended && state.expiry > 0;

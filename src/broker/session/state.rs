@@ -39,8 +39,6 @@ pub(super) struct State {
     pub(super) noted: bool,
     /// Of `kept` sessions: messages on disk, and their bytes.
     pub(super) on_disk: (usize, usize),
-    /// The broker stops: what the store knows of the connection's end stays as it is.
-    pub(super) frozen: bool,
 }
 
 /// A session's connection.
@@ -81,7 +79,6 @@ impl State {
             kept: false,
             noted: false,
             on_disk: (0, 0),
-            frozen: false,
         }
     }
 
