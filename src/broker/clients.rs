@@ -258,9 +258,20 @@ impl Clients {
     pub(crate) fn restore(&self, mut kept: KeptSession, access: &Access) {
         let number = kept.number;
         self.next_number.fetch_max(number + 1, Ordering::Relaxed);
-        let filters = kept.filters.clone();
         let login = Login(kept.row.owner.clone());
         let identity = access.identify(login, &kept.row.client_id);
+        // Rights may have changed meanwhile: what the client may no longer read is forgotten.
+        kept.filters.retain_mut(|(text, grant, _)| {
+            match Filter::parse(text).map(|filter| identity.judge(filter.path)) {
+                Ok(Judgement::Granted) => true,
+                Ok(Judgement::Screened(screen)) => {
+                    grant.screen = Some(screen);
+                    true
+                }
+                Ok(Judgement::Refused) | Err(_) => false,
+            }
+        });
+        let filters = kept.filters.clone();
         let queue = Queue::new(self.limits.queued_messages, self.limits.queued_bytes);
         let (store, stats) = (Arc::clone(&self.store), Arc::clone(&self.stats));
         let mut sessions = self.sessions.lock();
@@ -274,14 +285,8 @@ impl Clients {
         }
         BrokerStats::set(&self.stats.sessions, sessions.len());
         drop(sessions);
-        for (text, mut grant) in filters {
+        for (text, grant, _) in filters {
             let Ok(filter) = Filter::parse(&text) else { continue };
-            match identity.judge(filter.path) {
-                Judgement::Granted => {}
-                Judgement::Screened(screen) => grant.screen = Some(screen),
-                // The client may no longer read any of it.
-                Judgement::Refused => continue,
-            }
             self.router.subscribe(filter, &session, grant);
         }
         if let Some(at) = session.deadline() {
@@ -314,7 +319,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.go(Leave { publish_will: true, stopping: false, expiry: None });
+        self.go(Leave { publish_will: true, expiry: None });
     }
 }
 

@@ -125,7 +125,7 @@ pub(crate) async fn serve<S>(
         () = stop.cancelled() => End::Stopping,
         end = reader.run() => end,
         end = writer.run() => end,
-        end = desk.release(&shared, terms.version, &presence.session) => end,
+        end = desk.release(&shared, terms.version, &presence) => end,
         end = desk.silence(terms.silence_limit) => end,
     };
     note(&end, peer, presence.session.client_id(), &shared);
@@ -135,7 +135,7 @@ pub(crate) async fn serve<S>(
         writer.drain().await;
     }
     if farewell.settle {
-        let settle = desk.settle(&shared, terms.version, &presence.session);
+        let settle = desk.settle(&shared, terms.version, &presence);
         // What the disk has not taken by then is not acknowledged.
         let _ = tokio::time::timeout(SETTLE_TIME, settle).await;
     }
@@ -189,11 +189,10 @@ fn leave(end: &End) -> Leave {
     match end {
         End::Left(disconnect) => Leave {
             publish_will: disconnect.reason != Reason::SUCCESS,
-            stopping: false,
             expiry: disconnect.session_expiry,
         },
         // Stopping included: the client has not said goodbye, and a retained will outlives the broker.
-        _ => Leave { publish_will: true, stopping: false, expiry: None },
+        _ => Leave { publish_will: true, expiry: None },
     }
 }
 

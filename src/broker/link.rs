@@ -270,6 +270,8 @@ pub(crate) fn feed_retained(router: &Router, session: &Session, generation: u64)
         });
         if more {
             session.put_feed(generation, feed, true);
+        } else {
+            session.note_fed(&feed);
         }
     }
     true

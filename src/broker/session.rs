@@ -25,7 +25,7 @@ use super::pressure::Patience;
 use super::queue::{Pushed, Queue, Queued};
 use super::retained::Feed;
 use super::stats::{BrokerStats, Throttle};
-use super::store::{Store, Ticket};
+use super::store::{FilterChange, Store, Ticket};
 
 pub(crate) use state::Aftermath;
 use state::{Attachment, State};
@@ -73,8 +73,6 @@ pub(crate) struct Attached {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leave {
     pub(crate) publish_will: bool,
-    /// The broker stops: a will waits for its next start.
-    pub(crate) stopping: bool,
     /// A new expiry in seconds, from an MQTT 5 DISCONNECT.
     pub(crate) expiry: Option<u32>,
 }
@@ -212,17 +210,15 @@ impl Session {
         }
         self.connected.store(false, Ordering::Relaxed);
         state.attachment = None;
-        state.feeds.clear();
+        if !state.kept {
+            state.feeds.clear();
+        }
         state.crowd.end();
         self.room.notify_waiters();
         state.queue.drop_unacknowledged();
         state.queue.shrink();
         state.expiry = leave.expiry.unwrap_or(state.expiry);
         state.left = Some(SystemTime::now());
-        if leave.stopping {
-            self.note_row(&mut state);
-            state.frozen = true;
-        }
         if !leave.publish_will {
             state.will = None;
         }
@@ -298,7 +294,7 @@ impl Session {
         let known = state.filters.remove(filter);
         state.feeds.retain(|feed| *feed.filter != *filter);
         if known && state.kept {
-            return self.store.subscribe(self.number, filter, None);
+            return self.store.subscribe(self.number, filter, FilterChange::Gone);
         }
         Ticket::NONE
     }
@@ -428,7 +424,9 @@ impl Session {
     /// Puts a feed (back) in line. Its subscription may have been replaced: the old feed is over then.
     pub(crate) fn put_feed(&self, generation: u64, feed: Feed, front: bool) {
         let mut state = self.state.lock();
-        if state.generation != generation {
+        // A feed that was being looked at when its connection was taken over goes on with the next.
+        let goes_on = front && state.kept && state.filters.contains(&feed.filter);
+        if state.generation != generation && !goes_on {
             return;
         }
         if front {

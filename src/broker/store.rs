@@ -10,25 +10,25 @@
 //! everything noted since behind it: memory and disk agree as soon as the disk works.
 
 mod batch;
+mod clock;
 mod database;
 mod load;
+mod write;
+mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::publication::Publication;
 use super::queue::Queued;
-use super::router::Grant;
 use super::stats::BrokerStats;
 use batch::Batch;
 
-pub(crate) use batch::SessionRow;
+pub(crate) use batch::{FilterChange, SessionRow};
 pub(crate) use database::Database;
 pub use database::StorageError;
 pub(crate) use load::KeptSession;
@@ -164,11 +164,9 @@ impl Store {
         self.note(|book| book.batch.end_session(number))
     }
 
-    /// A kept session subscribes, or with `None` no longer does.
-    pub(crate) fn subscribe(&self, session: u64, filter: &str, grant: Option<Grant>) -> Ticket {
-        self.note(|book| {
-            book.batch.session(session).filters.insert(filter.into(), grant);
-        })
+    /// A subscription of a kept session changes.
+    pub(crate) fn subscribe(&self, session: u64, filter: &str, change: FilterChange) -> Ticket {
+        self.note(|book| book.batch.subscribe(session, filter, change))
     }
 
     /// A message waits for a kept session. `place`: its number in the session's queue.
@@ -281,83 +279,6 @@ impl Store {
         }
         ticket
     }
-
-    /// Commits what is noted, until `stop` and then once more.
-    ///
-    /// # Errors
-    /// [`WriterLost`] when the thread that writes panicked; a failing disk is not an error here.
-    pub(crate) async fn run(
-        self: Arc<Self>,
-        mut database: Database,
-        stop: CancellationToken,
-    ) -> Result<(), WriterLost> {
-        let Some(book) = &self.book else { return Ok(()) };
-        let mut failing = false;
-        while self.due(book, &stop).await {
-            let (mut batch, number) = book.lock().take();
-            loop {
-                let outcome;
-                (database, batch, outcome) = write(database, batch).await?;
-                BrokerStats::count(&self.stats.disk_commits);
-                match outcome {
-                    Ok(()) => {
-                        if std::mem::take(&mut failing) {
-                            tracing::info!("the broker's messages are written to disk again");
-                        }
-                        self.progress.send_modify(|progress| progress.kept = number);
-                        break;
-                    }
-                    Err(error) => self.refuse(book, &error, &mut failing),
-                }
-                if stop.is_cancelled() {
-                    return Ok(());
-                }
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(RETRY) => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until a commit is to be made; `false` when there is none and there will be none.
-    async fn due(&self, book: &Mutex<Book>, stop: &CancellationToken) -> bool {
-        loop {
-            let (since, urgent) = {
-                let book = book.lock();
-                (book.since, book.urgent)
-            };
-            match since {
-                Some(_) if urgent || stop.is_cancelled() => return true,
-                None if stop.is_cancelled() => return false,
-                Some(since) => tokio::select! {
-                    () = self.changed.notified() => {}
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep_until(since + LAZY) => return true,
-                },
-                None => tokio::select! {
-                    () = self.changed.notified() => {}
-                    () = stop.cancelled() => {}
-                },
-            }
-        }
-    }
-
-    /// Tells everybody who waits, whatever for, that the disk does not take it.
-    fn refuse(&self, book: &Mutex<Book>, error: &StorageError, failing: &mut bool) {
-        BrokerStats::count(&self.stats.disk_failures);
-        if !std::mem::replace(failing, true) {
-            tracing::error!(
-                %error,
-                "the broker cannot write to its disk: retained messages and kept sessions are in \
-                 memory only, and QoS 1 and 2 that concerns them is not acknowledged, until it \
-                 can; free some space or check the disk of data_dir"
-            );
-        }
-        let refused = book.lock().number;
-        self.progress.send_modify(|progress| progress.refused = refused);
-    }
 }
 
 impl Book {
@@ -370,40 +291,3 @@ impl Book {
         (std::mem::take(&mut self.batch), number)
     }
 }
-
-/// Writes in a thread where blocking harms nobody, and says so if that takes long.
-async fn write(
-    mut database: Database,
-    batch: Batch,
-) -> Result<(Database, Batch, Result<(), StorageError>), WriterLost> {
-    let mut writing = tokio::task::spawn_blocking(move || {
-        let outcome = database.write(&batch);
-        (database, batch, outcome)
-    });
-    let begin = Instant::now();
-    let written = match tokio::time::timeout(SLOW, &mut writing).await {
-        Ok(written) => written,
-        Err(_) => {
-            tracing::warn!(
-                "the disk of data_dir has not answered for {SLOW:?}: acknowledgements of retained \
-                 messages and for kept sessions wait for it"
-            );
-            let written = writing.await;
-            tracing::info!(after = ?begin.elapsed(), "the disk of data_dir answers again");
-            written
-        }
-    };
-    written.map_err(|_| WriterLost)
-}
-
-/// The thread that writes to disk was lost.
-#[derive(Debug, thiserror::Error)]
-#[error("the thread that writes the broker's messages to disk was lost")]
-pub(crate) struct WriterLost;
-
-/// How long a change that nobody waits for may stay in memory, so that many share a commit.
-const LAZY: Duration = Duration::from_millis(200);
-/// Between two attempts at a commit that failed.
-const RETRY: Duration = Duration::from_secs(1);
-/// A commit that takes longer is worth a line in the log.
-const SLOW: Duration = Duration::from_secs(5);

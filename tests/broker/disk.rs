@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use meterbridge::broker::{Broker, BrokerSettings};
+use meterbridge::broker::{Broker, BrokerSettings, Message, QoS};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -192,6 +192,44 @@ async fn a_message_for_many_is_stored_once_and_goes_with_the_last() {
 }
 
 #[tokio::test]
+async fn retained_messages_still_owed_to_a_subscription_come_after_the_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = on_disk(&dir).await;
+    for n in 0..3000 {
+        let topic = format!("r/{n}");
+        broker.link.publish(Message {
+            topic: &topic,
+            payload: b"x",
+            qos: QoS::AtLeastOnce,
+            retain: true,
+        });
+    }
+    let (mut client, _) = resume(broker.address, 4, "c", 0).await;
+    client.subscribe("r/#", 1).await;
+    client.message().await;
+    crash(broker);
+    let broker = on_disk(&dir).await;
+    let (mut client, present) = resume(broker.address, 4, "c", 0).await;
+    assert!(present);
+    let mut topics = BTreeSet::new();
+    while topics.len() < 3000 {
+        let (_, topic, id, _) = client.message().await;
+        client.send(&[[0x40, 2], id.to_be_bytes()].concat()).await;
+        topics.insert(topic);
+    }
+    // They are owed no more: the next connection gets nothing again.
+    client.ping().await;
+    client.send(&[0xE0, 0]).await;
+    client.until_closed().await;
+    let mut other = broker.client(4, "other").await;
+    say(&mut other, "sync", "x", 1).await;
+    crash(broker);
+    let broker = on_disk(&dir).await;
+    let (mut client, _) = resume(broker.address, 4, "c", 0).await;
+    client.ping().await;
+}
+
+#[tokio::test]
 async fn time_goes_on_while_the_broker_is_down() {
     let dir = tempfile::tempdir().unwrap();
     let broker = on_disk(&dir).await;
@@ -282,6 +320,29 @@ async fn wills_of_clients_that_a_crash_cut_off_are_published_at_the_next_start()
         assert_eq!(late.message().await.1, expected);
     }
     late.ping().await;
+}
+
+#[tokio::test]
+async fn a_clean_stop_leaves_retained_wills_and_those_with_a_delay_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = on_disk(&dir).await;
+    let mut client = Raw::open(broker.address).await;
+    let rest = [string("will"), string("gone")].concat();
+    client.send(&connect(4, "c", 0x26, 0, &rest)).await;
+    assert_eq!(client.packet().await.1[1], 0);
+    let mut delayed = Raw::open(broker.address).await;
+    let rest = [vec![5, 0x18, 0, 0, 0, 60], string("late"), string("gone")].concat();
+    delayed.send(&connect_with(5, "late", 0x26, 0, &[0x11, 0, 0, 0, 100], &rest)).await;
+    assert_eq!(delayed.packet().await.1[1], 0);
+    broker.stop().await.unwrap();
+    assert_eq!(count(&dir, "session"), 1);
+    change(&dir, "UPDATE session SET left_at = left_at - 61000");
+    let broker = on_disk(&dir).await;
+    let mut reader = broker.client(4, "reader").await;
+    for topic in ["will", "late"] {
+        reader.subscribe(topic, 0).await;
+        assert_eq!(reader.message().await.3, b"gone", "{topic}");
+    }
 }
 
 #[tokio::test]

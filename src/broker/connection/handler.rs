@@ -292,10 +292,7 @@ impl<'a> Handler<'a> {
         let mut packet = BytesMut::new();
         let written =
             wire::write_suback(self.terms.version, subscribe.packet_id, &codes, &mut packet);
-        self.desk.send(self.shared, packet, ticket);
-        for feed in feeds {
-            self.session.put_feed(self.generation, feed, false);
-        }
+        self.desk.send(self.shared, (&self.session, self.generation), packet, feeds, ticket);
         sent(written)
     }
 
@@ -327,7 +324,6 @@ impl<'a> Handler<'a> {
             screen: screen.clone(),
         };
         let new = self.shared.router.subscribe(filter, &self.session, grant.clone());
-        *ticket = self.session.note_grant(&request.filter, grant).max(*ticket);
         if self.session.is_ended() {
             // Ended on another thread just now, and its subscriptions with it: none may follow.
             self.shared.router.unsubscribe(filter, self.session.number());
@@ -337,8 +333,9 @@ impl<'a> Handler<'a> {
             RetainHandling::OnlyNew => new,
             RetainHandling::Never => false,
         };
-        let feed = wanted && filter.share.is_none();
-        Ok(feed.then(|| Feed::new(&request.filter, request.qos, id, screen)))
+        let wanted = wanted && filter.share.is_none();
+        *ticket = self.session.note_grant(&request.filter, grant, wanted).max(*ticket);
+        Ok(wanted.then(|| Feed::new(&request.filter, request.qos, id, screen)))
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> ControlFlow<End> {
@@ -360,7 +357,8 @@ impl<'a> Handler<'a> {
         let packet_id = unsubscribe.packet_id;
         let mut packet = BytesMut::new();
         let written = wire::write_unsuback(self.terms.version, packet_id, &codes, &mut packet);
-        self.desk.send(self.shared, packet, ticket);
+        let presence = (&*self.session, self.generation);
+        self.desk.send(self.shared, presence, packet, Vec::new(), ticket);
         sent(written)
     }
 

@@ -163,7 +163,7 @@ async fn enter(
     let on_disk = tokio::time::timeout(shared.limits.connect_timeout, shared.store.settled(ticket));
     if !on_disk.await.unwrap_or(false) {
         // Nobody was told of this connection: its will is not published.
-        presence.leave(Leave { publish_will: false, stopping: false, expiry: None });
+        presence.leave(Leave { publish_will: false, expiry: None });
         BrokerStats::count(&shared.stats.disk_refused);
         return Err(Reason::QUOTA_EXCEEDED);
     }

@@ -8,7 +8,9 @@ use tokio::sync::Notify;
 
 use super::{Desk, End};
 use crate::broker::Shared;
+use crate::broker::clients::Presence;
 use crate::broker::packet::{Ack, AckKind, Reason, Version};
+use crate::broker::retained::Feed;
 use crate::broker::session::Session;
 use crate::broker::stats::BrokerStats;
 use crate::broker::store::{Standing, Store, Ticket};
@@ -26,8 +28,8 @@ pub(super) struct Held {
 #[derive(Debug)]
 enum Answer {
     Ack(Ack),
-    /// SUBACK or UNSUBACK.
-    Packet(Bytes),
+    /// SUBACK or UNSUBACK, and what is to follow it.
+    Packet(Bytes, Vec<Feed>),
 }
 
 impl Held {
@@ -65,12 +67,20 @@ impl Desk {
         }
     }
 
-    /// The same for a packet that is written already.
-    pub(super) fn send(&self, shared: &Shared, packet: BytesMut, ticket: Ticket) {
+    /// The same for a packet that is written already; `feeds` begin behind it.
+    pub(super) fn send(
+        &self,
+        shared: &Shared,
+        presence: (&Session, u64),
+        packet: BytesMut,
+        feeds: Vec<Feed>,
+        ticket: Ticket,
+    ) {
         if self.may_pass(&shared.store, ticket) {
             self.replies.lock().extend_from_slice(&packet);
+            begin(presence, feeds);
         } else {
-            self.held.push(ticket, Answer::Packet(packet.freeze()));
+            self.held.push(ticket, Answer::Packet(packet.freeze(), feeds));
         }
     }
 
@@ -85,7 +95,7 @@ impl Desk {
         &self,
         shared: &Shared,
         version: Version,
-        session: &Session,
+        presence: &Presence,
     ) -> End {
         loop {
             let (next, gate) = (self.held.next(), *self.held.gate.lock());
@@ -94,20 +104,20 @@ impl Desk {
                 _ = shared.store.settled(next.unwrap_or_default()), if next.is_some() => {}
                 () = shared.store.kept(gate.unwrap_or_default()), if gate.is_some() => {
                     *self.held.gate.lock() = None;
-                    session.wake();
+                    presence.session.wake();
                 }
             }
-            if let Err(reason) = self.release_due(shared, version, session) {
+            if let Err(reason) = self.release_due(shared, version, presence) {
                 return End::Denied(reason);
             }
         }
     }
 
     /// Waits until all answers are ready to be sent, or one is refused.
-    pub(super) async fn settle(&self, shared: &Shared, version: Version, session: &Session) {
+    pub(super) async fn settle(&self, shared: &Shared, version: Version, presence: &Presence) {
         while let Some(ticket) = self.held.next() {
             shared.store.settled(ticket).await;
-            if self.release_due(shared, version, session).is_err() {
+            if self.release_due(shared, version, presence).is_err() {
                 return;
             }
         }
@@ -117,18 +127,22 @@ impl Desk {
         &self,
         shared: &Shared,
         version: Version,
-        session: &Session,
+        presence: &Presence,
     ) -> Result<(), Reason> {
         let mut answers = self.held.answers.lock();
         let mut released = false;
-        while let Some((ticket, answer)) = answers.front() {
+        while let Some((ticket, answer)) = answers.front_mut() {
             let mut replies = self.replies.lock();
             match (shared.store.standing(*ticket), answer) {
                 (Standing::Waiting, _) => break,
                 (Standing::Kept, Answer::Ack(ack)) => {
                     wire::write_ack(version, *ack, &mut replies);
                 }
-                (Standing::Kept, Answer::Packet(packet)) => replies.extend_from_slice(packet),
+                (Standing::Kept, Answer::Packet(packet, feeds)) => {
+                    replies.extend_from_slice(packet);
+                    let feeds = std::mem::take(feeds);
+                    begin((&presence.session, presence.generation), feeds);
+                }
                 (Standing::Refused, Answer::Ack(ack))
                     if ack.kind == AckKind::Acknowledged && version == Version::V5 =>
                 {
@@ -149,9 +163,15 @@ impl Desk {
         }
         drop(answers);
         if released {
-            session.wake();
+            presence.session.wake();
             self.taken.notify_one();
         }
         Ok(())
+    }
+}
+
+fn begin((session, generation): (&Session, u64), feeds: Vec<Feed>) {
+    for feed in feeds {
+        session.put_feed(generation, feed, false);
     }
 }

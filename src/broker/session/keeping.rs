@@ -14,9 +14,10 @@ use super::{Finished, Release, Session};
 use crate::broker::access::Login;
 use crate::broker::packet::QoS;
 use crate::broker::queue::{Queue, Queued};
+use crate::broker::retained::Feed;
 use crate::broker::router::Grant;
 use crate::broker::stats::{BrokerStats, Throttle};
-use crate::broker::store::{KeptSession, SessionRow, Store, Ticket};
+use crate::broker::store::{FilterChange, KeptSession, SessionRow, Store, Ticket};
 
 impl Session {
     /// A session as it was kept. Its client is not there; if it was when the broker ended, its
@@ -43,7 +44,12 @@ impl Session {
             state.queue.skip_places(copy.place);
         }
         state.received = received.into_iter().collect();
-        state.filters = filters.into_iter().map(|(filter, _)| filter).collect();
+        for (filter, grant, feeding) in filters {
+            if feeding {
+                state.feeds.push_back(Feed::new(&filter, grant.qos, grant.id, grant.screen));
+            }
+            state.filters.insert(filter);
+        }
         let (now, wall) = (Instant::now(), SystemTime::now());
         let gone = row.left.and_then(|left| wall.duration_since(left).ok()).unwrap_or_default();
         let due = |seconds: u32| now + Duration::from_secs(seconds.into()).saturating_sub(gone);
@@ -82,16 +88,27 @@ impl Session {
     }
 
     /// Notes a subscription that was granted.
-    pub(crate) fn note_grant(&self, filter: &str, grant: Grant) -> Ticket {
+    /// `feeding`: retained messages are still to be sent for it.
+    pub(crate) fn note_grant(&self, filter: &str, grant: Grant, feeding: bool) -> Ticket {
         let state = self.state.lock();
         if state.kept && state.filters.contains(filter) {
-            return self.store.subscribe(self.number, filter, Some(grant));
+            // QoS 0 is not kept for the absent, so there is nothing to take up again.
+            let feeding = feeding && grant.qos > QoS::AtMostOnce;
+            return self.store.subscribe(self.number, filter, FilterChange::Set(grant, feeding));
         }
         Ticket::NONE
     }
 
+    /// Notes that a subscription's retained messages are all queued.
+    pub(crate) fn note_fed(&self, feed: &Feed) {
+        let state = self.state.lock();
+        if state.kept && feed.qos > QoS::AtMostOnce && state.filters.contains(&feed.filter) {
+            self.store.subscribe(self.number, &feed.filter, FilterChange::Fed);
+        }
+    }
+
     pub(super) fn note_row(&self, state: &mut State) -> Ticket {
-        if !self.store.keeps() || state.frozen {
+        if !self.store.keeps() {
             return Ticket::NONE;
         }
         let keep = !state.ended && state.expiry > 0;

@@ -44,8 +44,6 @@ pub(super) struct State {
     pub(super) noted: bool,
     /// Of `kept` sessions: messages on disk, and their bytes.
     pub(super) on_disk: (usize, usize),
-    /// The broker stops: what the store knows of the connection's end stays as it is.
-    pub(super) frozen: bool,
 }
 
 /// A session's connection.
@@ -88,7 +86,6 @@ impl State {
             kept: false,
             noted: false,
             on_disk: (0, 0),
-            frozen: false,
         }
     }
 
@@ -108,7 +105,9 @@ impl State {
         BrokerStats::count(&stats.take_overs);
         self.close(Reason::SESSION_TAKEN_OVER);
         self.attachment = None;
-        self.feeds.clear();
+        if !self.kept {
+            self.feeds.clear();
+        }
         self.will.take().filter(|will| will.delay == 0)
     }
 

@@ -49,12 +49,23 @@ pub(super) struct SessionChange {
     /// All that is on disk of it goes, before anything else here is done.
     pub(super) ended: bool,
     pub(super) row: Option<SessionRow>,
-    /// By filter; `None`: unsubscribed.
-    pub(super) filters: HashMap<Box<str>, Option<Grant>>,
+    /// By filter.
+    pub(super) filters: HashMap<Box<str>, FilterChange>,
     /// By place in the queue.
     pub(super) copies: BTreeMap<u64, CopyChange>,
     /// By packet id, whether it is open.
     pub(super) received: HashMap<u16, bool>,
+}
+
+/// What changed for one subscription.
+#[derive(Debug, Clone)]
+pub(crate) enum FilterChange {
+    /// Granted; the flag: its retained messages are still to be queued.
+    Set(Grant, bool),
+    /// They are queued.
+    Fed,
+    /// Unsubscribed.
+    Gone,
 }
 
 /// What changed for one session's copy of a message.
@@ -123,6 +134,18 @@ impl Batch {
         if !change.new || change.ended {
             self.session(number).ended = true;
         }
+    }
+
+    pub(super) fn subscribe(&mut self, number: u64, filter: &str, change: FilterChange) {
+        let filters = &mut self.session(number).filters;
+        let merged = match (filters.get(filter), change.clone()) {
+            (Some(FilterChange::Set(grant, _)), FilterChange::Fed) => {
+                FilterChange::Set(grant.clone(), false)
+            }
+            (Some(FilterChange::Gone), FilterChange::Fed) => return,
+            _ => change,
+        };
+        filters.insert(filter.into(), merged);
     }
 
     pub(super) fn queue(&mut self, number: u64, place: u64, copy: Queued) {

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use rusqlite::Row;
 
 use super::batch::SessionRow;
-use super::database::{Clock, Database, StorageError};
+use super::clock::Clock;
+use super::database::{Database, StorageError};
 use crate::broker::filter::{self, Filter};
 use crate::broker::packet::{QoS, Will};
 use crate::broker::publication::{KeptMessage, Publication};
@@ -22,7 +23,8 @@ pub(crate) struct KeptSession {
     /// In the order of their places.
     pub(crate) copies: Vec<KeptCopy>,
     pub(crate) received: Vec<u16>,
-    pub(crate) filters: Vec<(Box<str>, Grant)>,
+    /// The flag: its retained messages have still to be queued.
+    pub(crate) filters: Vec<(Box<str>, Grant, bool)>,
 }
 
 /// A message of a kept session.
@@ -216,8 +218,7 @@ fn copy(row: &Row<'_>, messages: &Messages) -> Result<KeptCopy, Fault> {
     let item = match row.get::<_, Option<i64>>("message")? {
         None => None,
         Some(number) => Some(Queued {
-            // Which shared subscription it came by is not kept: it stays with this client.
-            share: None,
+            share: row.get::<_, Option<String>>("share")?.map(Into::into),
             publication: Arc::clone(
                 messages.get(&number).ok_or_else(|| content("a copy without its message"))?,
             ),
@@ -233,7 +234,7 @@ fn copy(row: &Row<'_>, messages: &Messages) -> Result<KeptCopy, Fault> {
     })
 }
 
-fn subscription(row: &Row<'_>) -> Result<(Box<str>, Grant), Fault> {
+fn subscription(row: &Row<'_>) -> Result<(Box<str>, Grant, bool), Fault> {
     let filter: Box<str> = row.get("filter")?;
     Filter::parse(&filter).map_err(|error| Fault::Content(error.to_string()))?;
     let grant = Grant {
@@ -244,7 +245,7 @@ fn subscription(row: &Row<'_>) -> Result<(Box<str>, Grant), Fault> {
         // Judged anew by whoever restores the session: rights may have changed meanwhile.
         screen: None,
     };
-    Ok((filter, grant))
+    Ok((filter, grant, row.get("feeding")?))
 }
 
 fn qos(level: u8) -> Result<QoS, Fault> {
