@@ -1,6 +1,6 @@
 //! A mosquitto, a client that listens there, a way to it that can be cut, and a link to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -124,8 +124,10 @@ fn launch(directory: &Path) -> Child {
 
 /// A client that is not ours, which has subscribed to everything with QoS 1.
 pub(crate) struct Observer {
-    pub(crate) client: AsyncClient,
+    client: AsyncClient,
     events: EventLoop,
+    /// What came while something else was waited for.
+    early: VecDeque<Seen>,
 }
 
 /// What it saw.
@@ -144,28 +146,29 @@ impl Observer {
         options.set_max_packet_size(10_000_000, 10_000_000);
         let (client, events) = AsyncClient::new(options, 100);
         client.subscribe("#", rumqttc::QoS::AtLeastOnce).await.unwrap();
-        let mut observer = Self { client, events };
-        within(async {
-            while !matches!(observer.events.poll().await, Ok(Event::Incoming(Packet::SubAck(_)))) {}
-        })
-        .await;
+        let mut observer = Self { client, events, early: VecDeque::new() };
+        while !matches!(observer.poll().await, Event::Incoming(Packet::SubAck(_))) {}
         observer
     }
 
     /// The next message.
     pub(crate) async fn next(&mut self) -> Seen {
-        within(async {
-            loop {
-                if let Event::Incoming(Packet::Publish(publish)) =
-                    self.events.poll().await.expect("the observer's connection holds")
-                {
-                    let payload = String::from_utf8_lossy(&publish.payload).into_owned();
-                    let (topic, retain) = (publish.topic, publish.retain);
-                    return Seen { topic, payload, retain };
-                }
+        loop {
+            if let Some(seen) = self.early.pop_front() {
+                return seen;
             }
-        })
-        .await
+            self.poll().await;
+        }
+    }
+
+    async fn poll(&mut self) -> Event {
+        let event = within(self.events.poll()).await.expect("the observer's connection holds");
+        if let Event::Incoming(Packet::Publish(publish)) = &event {
+            let payload = String::from_utf8_lossy(&publish.payload).into_owned();
+            let (topic, retain) = (publish.topic.clone(), publish.retain);
+            self.early.push_back(Seen { topic, payload, retain });
+        }
+        event
     }
 
     /// The next message on `topic`.
@@ -192,10 +195,7 @@ impl Observer {
     pub(crate) async fn publish(&mut self, topic: &str, payload: &str, retain: bool) {
         let qos = rumqttc::QoS::AtLeastOnce;
         self.client.publish(topic, qos, retain, payload).await.unwrap();
-        within(async {
-            while !matches!(self.events.poll().await, Ok(Event::Incoming(Packet::PubAck(_)))) {}
-        })
-        .await;
+        while !matches!(self.poll().await, Event::Incoming(Packet::PubAck(_))) {}
     }
 }
 

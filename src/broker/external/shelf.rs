@@ -229,3 +229,38 @@ const TABLES: &str = "
     PRAGMA user_version = 1;
     COMMIT;
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(topic: &str, payload: &'static str, retain: bool) -> Entry {
+        Entry { seq: 0, topic: topic.into(), payload: payload.into(), retain }
+    }
+
+    fn payloads(outcome: &Outcome) -> Vec<&[u8]> {
+        outcome.page.iter().map(|entry| &entry.payload[..]).collect()
+    }
+
+    #[test]
+    fn of_a_retained_topic_the_latest_stays_and_comes_again_after_a_rewind() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut shelf = Shelf::open(directory.path()).unwrap();
+        let fresh = vec![entry("doc", "1", true), entry("x", "2", false), entry("doc", "3", true)];
+        let outcome = shelf.turn(&Turn { fresh, want: 9, ..Turn::default() }).unwrap();
+        assert_eq!((payloads(&outcome), outcome.waiting), (vec![&b"2"[..], b"3"], 2));
+        let done = outcome.page.iter().map(|entry| entry.seq).collect();
+        let turn = Turn { done, cursor: outcome.cursor, want: 9, ..Turn::default() };
+        let outcome = shelf.turn(&turn).unwrap();
+        assert_eq!((payloads(&outcome), outcome.waiting, outcome.left), (vec![], 0, (1, 2)));
+        let rewind = Turn { rewind: true, want: 9, ..Turn::default() };
+        assert_eq!(payloads(&shelf.turn(&rewind).unwrap()), [b"3"]);
+        drop(shelf);
+        // The broker did not confirm it a second time, so it is for the next run to send.
+        let mut shelf = Shelf::open(directory.path()).unwrap();
+        assert_eq!(payloads(&shelf.turn(&rewind).unwrap()), [b"3"]);
+        shelf.connection.pragma_update(None, "user_version", 9).unwrap();
+        drop(shelf);
+        assert!(Shelf::open(directory.path()).unwrap_err().to_string().contains("version 9"));
+    }
+}
