@@ -242,13 +242,14 @@ impl Broker {
         Broker { process, port, _dir: dir }
     }
 
-    /// As it comes, except that it may queue without limit: it would lose messages otherwise.
+    /// As it comes, except that it may queue and send without limit: it would lose messages
+    /// otherwise, and wait for each round trip after twenty.
     fn mosquitto() -> Broker {
         let (dir, port) = (tempfile::tempdir().expect("a scratch directory"), free_port());
         let config = dir.path().join("mosquitto.conf");
         let text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
-             max_queued_messages 0\nuser root\n"
+             max_queued_messages 0\nmax_inflight_messages 0\nuser root\n"
         );
         std::fs::write(&config, text).expect("the scratch directory is writable");
         let process = Command::new("mosquitto")

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -110,6 +110,21 @@ impl Clients {
             store,
             stats,
             limits,
+        }
+    }
+
+    /// Gives a client's old connection, if there still is one, a moment to end by itself: its
+    /// DISCONNECT may have come before the new CONNECT and not have been read yet, and a will must not
+    /// be published then.
+    pub(crate) async fn let_leave(&self, client_id: &str) {
+        let Some(session) = self.sessions.lock().get(client_id).cloned() else {
+            return;
+        };
+        for _ in 0..LEAVE_LOOKS {
+            if !session.is_connected() {
+                return;
+            }
+            tokio::time::sleep(LEAVE_PAUSE).await;
         }
     }
 
@@ -323,5 +338,8 @@ impl Drop for Presence {
     }
 }
 
+/// How often and after which pauses it is looked whether a client has left by itself.
+const LEAVE_LOOKS: usize = 5;
+const LEAVE_PAUSE: Duration = Duration::from_millis(2);
 /// How many sessions may be kept for each connection that is allowed.
 const SESSIONS_PER_CONNECTION: usize = 10;

@@ -23,7 +23,7 @@ pub(crate) use encode::{
     Alias, Delivery, publish_size, write_ack, write_connack, write_disconnect, write_ping_response,
     write_publish, write_suback, write_unsuback,
 };
-pub(crate) use header::{Framing, Header, frame};
+pub(crate) use header::{Framing, Header, PUBLISH, frame};
 
 /// Reads one whole packet of a client that has connected.
 ///

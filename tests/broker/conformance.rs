@@ -237,3 +237,45 @@ async fn a_stop_publishes_the_wills_of_those_who_had_not_said_goodbye() {
         ("state/x", &b"offline"[..], true)
     );
 }
+
+#[tokio::test]
+async fn a_client_that_says_goodbye_and_comes_back_at_once_leaves_no_will() {
+    let broker = TestBroker::start().await;
+    let mut watcher = broker.client(4, "watcher").await;
+    watcher.subscribe("state/#", 0).await;
+    let will = [string("state/x"), string("gone")].concat();
+    let connect = connect_with(4, "willed", 0x04, 0, &[], &will);
+    for _ in 0..50 {
+        let mut willed = Raw::open(broker.address).await;
+        willed.send(&connect).await;
+        assert_eq!(willed.packet().await.1[1], 0);
+        willed.send(&[0xE0, 0]).await;
+        let mut again = Raw::open(broker.address).await;
+        again.send(&connect).await;
+        assert_eq!(again.packet().await.1[1], 0);
+        again.send(&[0xE0, 0]).await;
+        again.until_closed().await;
+    }
+    watcher.ping().await;
+}
+
+#[tokio::test]
+async fn a_client_is_sent_no_more_than_its_receive_maximum() {
+    let broker = TestBroker::start().await;
+    let (mut client, _) = client5(&broker, "c", &[0x21, 0, 2]).await;
+    client.subscribe("a", 2).await;
+    for n in 0..4_u8 {
+        say(&broker, "a", &[n], if n == 1 { QoS::ExactlyOnce } else { QoS::AtLeastOnce });
+    }
+    let (_, _, first, _) = client.message().await;
+    let (_, _, second, _) = client.message().await;
+    client.ping().await;
+    client.send(&[[0x40, 2], first.to_be_bytes()].concat()).await;
+    assert_eq!(client.message().await.3, [2]);
+    // An exchange of QoS 2 is open until its end.
+    client.send(&[[0x50, 2], second.to_be_bytes()].concat()).await;
+    assert_eq!(client.packet().await.0, 0x62);
+    client.ping().await;
+    client.send(&[[0x70, 2], second.to_be_bytes()].concat()).await;
+    assert_eq!(client.message().await.3, [3]);
+}

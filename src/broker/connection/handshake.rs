@@ -57,14 +57,17 @@ where
             return None;
         }
         Ok(Err(refusal)) => refusal,
-        Ok(Ok(connect)) => match admit(connect, peer, shared).await {
-            Err(refusal) => refusal,
-            Ok((presence, close, terms, connack)) => {
-                let version = terms.version;
-                answer(stream, version, Reason::SUCCESS, &connack).await?;
-                return Some(Welcome { presence, close, buffer, terms });
+        Ok(Ok(connect)) => {
+            shared.clients.let_leave(&connect.client_id).await;
+            match admit(connect, peer, shared).await {
+                Err(refusal) => refusal,
+                Ok((presence, close, terms, connack)) => {
+                    let version = terms.version;
+                    answer(stream, version, Reason::SUCCESS, &connack).await?;
+                    return Some(Welcome { presence, close, buffer, terms });
+                }
             }
-        },
+        }
     };
     refuse(stream, peer, shared, refusal).await;
     None

@@ -10,6 +10,7 @@ use super::handler::Handler;
 use super::{BUFFER_BUSY, BUFFER_IDLE, BUFFER_START, Desk, End, Terms};
 use crate::broker::Shared;
 use crate::broker::clients::Presence;
+use crate::broker::wire;
 
 /// Reads one connection.
 pub(super) struct Reader<'a, R> {
@@ -44,8 +45,17 @@ impl<'a, R: AsyncRead + Unpin> Reader<'a, R> {
                         Ok(0) | Err(_) => return End::Closed,
                         Ok(count) => self.handler.note_read(count),
                     }
+                    self.let_others_pass().await;
                 }
             }
+        }
+    }
+
+    /// Messages wait until whoever was woken at the same time has been heard. The runtime serves the
+    /// last one woken first; so a SUBSCRIBE that came before another client's PUBLISH would be late.
+    async fn let_others_pass(&self) {
+        if self.buffer.first().is_some_and(|first| first >> 4 == wire::PUBLISH) {
+            tokio::task::yield_now().await;
         }
     }
 

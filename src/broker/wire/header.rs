@@ -97,7 +97,7 @@ fn check_first_byte(first: u8, version: Option<Version>) -> Result<(), WireError
 }
 
 pub(super) const CONNECT: u8 = 1;
-pub(super) const PUBLISH: u8 = 3;
+pub(crate) const PUBLISH: u8 = 3;
 pub(super) const PUBACK: u8 = 4;
 pub(super) const PUBREC: u8 = 5;
 pub(super) const PUBREL: u8 = 6;
