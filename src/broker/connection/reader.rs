@@ -53,7 +53,7 @@ impl<'a, R: AsyncRead + Unpin> Reader<'a, R> {
 
     /// Messages wait until whoever was woken at the same time has been heard. The runtime serves the
     /// last one woken first; so a SUBSCRIBE that came before another client's PUBLISH would be late.
-    async fn let_others_pass(&self) {
+    async fn let_others_pass(&mut self) {
         if self.buffer.first().is_some_and(|first| first >> 4 == wire::PUBLISH) {
             tokio::task::yield_now().await;
         }
