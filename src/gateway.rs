@@ -232,7 +232,8 @@ const PUBLISHER_QUEUE: usize = 1024;
 
 async fn open_broker(config: &Config) -> Result<Service, ServiceError> {
     if config.broker.mode == Mode::Embedded {
-        return Ok(Service::Embedded(Broker::bind(links::broker_settings(config)).await?));
+        let broker = Broker::bind(links::broker_settings(config)).await?;
+        return Ok(Service::Embedded(Box::new(broker)));
     }
     let settings = links::external_settings(config).map_err(ExternalError::Settings)?;
     let opening = tokio::task::spawn_blocking(move || External::open(settings));

@@ -13,7 +13,7 @@ use super::{Broker, BrokerError, BrokerStats, Link};
 #[derive(Debug)]
 pub enum Service {
     /// The gateway's own.
-    Embedded(Broker),
+    Embedded(Box<Broker>),
     /// The connection to one elsewhere.
     External(Box<External>),
 }
