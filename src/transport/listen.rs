@@ -108,10 +108,11 @@ impl MeterListener {
             super::prepare(&stream);
             let idle = self.options.idle;
             let (held, conversation) = (metrics.meter_connections.hold(), begin(peer));
-            let peers = Arc::clone(&peers);
+            // Taken before the next connection is looked at, which must find it taken.
+            let seat = Peers::seat(&peers, peer);
             connections.spawn(async move {
                 let _held = held;
-                attend(stream, peer, conversation, idle, peers).await;
+                attend(stream, conversation, idle, seat).await;
             });
         }
         connections.shutdown().await;
@@ -151,13 +152,12 @@ impl MeterListener {
 
 async fn attend(
     stream: TcpStream,
-    peer: SocketAddr,
     conversation: impl Conversation,
     idle: Option<Duration>,
-    peers: Arc<Peers>,
+    seat: Seat,
 ) {
+    let peer = seat.peer;
     tracing::debug!(%peer, "a meter connected");
-    let seat = peers.seat(peer);
     let end = tokio::select! {
         end = converse(stream, conversation, idle, &seat.heard) => end,
         () = seat.leave.cancelled() => return,
@@ -188,8 +188,8 @@ struct Place {
 }
 
 /// A peer's place, given back when dropped.
-struct Seat<'a> {
-    peers: &'a Peers,
+struct Seat {
+    peers: Arc<Peers>,
     peer: SocketAddr,
     heard: LastHeard,
     leave: CancellationToken,
@@ -200,10 +200,10 @@ impl Peers {
         self.0.lock().len()
     }
 
-    fn seat(&self, peer: SocketAddr) -> Seat<'_> {
+    fn seat(peers: &Arc<Peers>, peer: SocketAddr) -> Seat {
         let place = Place { heard: LastHeard::now(), leave: CancellationToken::new() };
-        self.0.lock().insert(peer, place.clone());
-        Seat { peers: self, peer, heard: place.heard, leave: place.leave }
+        peers.0.lock().insert(peer, place.clone());
+        Seat { peers: Arc::clone(peers), peer, heard: place.heard, leave: place.leave }
     }
 
     /// Closes the connection that was silent for longest, if that is long enough for a meter to
@@ -222,7 +222,7 @@ impl Peers {
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.peers.0.lock().remove(&self.peer);
     }
