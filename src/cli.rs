@@ -274,14 +274,16 @@ where
     };
     let shutdown = CancellationToken::new();
     let result = runtime.block_on(async {
+        // Before the service says that it runs: a signal may come at once.
+        let mut signals = Signals::install();
         let mut service = std::pin::pin!(service(shutdown.clone()));
         tokio::select! {
             result = &mut service => return result,
-            () = told_to_stop() => shutdown.cancel(),
+            () = signals.next() => shutdown.cancel(),
         }
         tokio::select! {
             result = &mut service => result,
-            () = told_to_stop() => Ok(()),
+            () = signals.next() => Ok(()),
         }
     });
     // What the service left behind must not keep the process.
@@ -295,18 +297,26 @@ where
     }
 }
 
-/// Resolves with the next SIGTERM or Ctrl-C.
-async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    // Without a handler the signal ends the process, which is what it asks for.
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and Ctrl-C. `None` where they cannot be caught: they end the process then, which is what
+/// they ask for.
+struct Signals(Option<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>);
+
+impl Signals {
+    fn install() -> Signals {
+        use tokio::signal::unix::{SignalKind, signal};
+        let terminate = signal(SignalKind::terminate()).ok();
+        Signals(terminate.zip(signal(SignalKind::interrupt()).ok()))
+    }
+
+    /// Resolves with the next of them.
+    async fn next(&mut self) {
+        let Some((terminate, interrupt)) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 
