@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
 use crate::broker::{
-    self, AccessRule, AccessSettings, Broker, BrokerSettings, ExternalSettings, Limits, Login,
+    self, AccessRule, AccessSettings, Broker, BrokerSettings, ExternalSettings, Login,
     ProtocolVersion, TlsSettings, Who, Will,
 };
 use crate::config::broker as broker_section;
@@ -127,23 +127,10 @@ fn channel_settings(channel: &meter::Channel, btmon: bool) -> ChannelSettings {
 /// What the broker is told of the section `broker:`.
 pub(crate) fn broker_settings(config: &Config) -> BrokerSettings {
     let broker = &config.broker;
-    let limits = &broker.limits;
     BrokerSettings {
         listen: broker.listen.0.clone(),
         tls: broker.tls.as_ref().map(|tls| TlsSettings::new(tls.listen.0.clone(), tls.files())),
-        limits: Limits {
-            connections: limits.connections,
-            connections_per_address: limits.connections_per_address,
-            connect_timeout: limits.connect_timeout,
-            keep_alive: limits.keep_alive,
-            packet_size: limits.packet_size,
-            inflight: limits.inflight,
-            queued_messages: limits.queued_messages,
-            queued_bytes: limits.queued_bytes,
-            total_queued_messages: limits.total_queued_messages,
-            total_queued_bytes: limits.total_queued_bytes,
-            retained_messages: limits.retained_messages,
-        },
+        limits: broker.limits.clone(),
         access: access_settings(config),
         data_dir: Some(config.data_dir.clone()),
     }

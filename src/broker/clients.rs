@@ -3,16 +3,18 @@
 //! A CONNECT comes here to find, take over or make its session; the end of a connection comes here
 //! to leave it. Delayed wills and session expiry wait in one list of deadlines.
 
-use std::collections::{BTreeMap, HashMap};
+mod deadlines;
+mod restore;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Limits;
-use super::access::{Access, Judgement, Login};
 use super::filter::Filter;
 use super::packet::{Reason, Will};
 use super::publication::Draft;
@@ -20,7 +22,8 @@ use super::queue::Queue;
 use super::router::{Router, Wakes};
 use super::session::{Aftermath, Attached, Leave, Session, Terms};
 use super::stats::BrokerStats;
-use super::store::{KeptSession, Store, Ticket};
+use super::store::{Store, Ticket};
+use deadlines::Deadlines;
 
 /// The sessions of the broker.
 #[derive(Debug)]
@@ -34,43 +37,6 @@ pub(crate) struct Clients {
     store: Arc<Store>,
     stats: Arc<BrokerStats>,
     limits: Limits,
-}
-
-/// When to look at which session again: at most one time for each.
-#[derive(Debug, Default)]
-struct Deadlines {
-    by_time: BTreeMap<(Instant, u64), Weak<Session>>,
-    by_session: HashMap<u64, Instant>,
-}
-
-impl Deadlines {
-    fn next(&self) -> Option<Instant> {
-        self.by_time.first_key_value().map(|((at, _), _)| *at)
-    }
-
-    fn set(&mut self, session: &Arc<Session>, at: Instant) {
-        self.forget(session.number());
-        self.by_session.insert(session.number(), at);
-        self.by_time.insert((at, session.number()), Arc::downgrade(session));
-    }
-
-    fn forget(&mut self, session: u64) {
-        if let Some(at) = self.by_session.remove(&session) {
-            self.by_time.remove(&(at, session));
-        }
-    }
-
-    /// Takes out one that has come due.
-    fn take_due(&mut self, now: Instant) -> Option<Arc<Session>> {
-        while self.next().is_some_and(|at| at <= now) {
-            let ((_, number), session) = self.by_time.pop_first()?;
-            self.by_session.remove(&number);
-            if let Some(session) = session.upgrade() {
-                return Some(session);
-            }
-        }
-        None
-    }
 }
 
 /// A connection's hold on its session. Dropping it counts as a broken connection, so that a task
@@ -266,48 +232,6 @@ impl Clients {
         let queue = Queue::new(self.limits.queued_messages, self.limits.queued_bytes);
         let (store, stats) = (Arc::clone(&self.store), Arc::clone(&self.stats));
         Session::new(number, client_id, queue, store, stats)
-    }
-
-    /// Takes in a session from the disk, and what it subscribes to. Newer ones come first: a client's
-    /// older session was ended, and only its will may still be due.
-    pub(crate) fn restore(&self, mut kept: KeptSession, access: &Access) {
-        let number = kept.number;
-        self.next_number.fetch_max(number + 1, Ordering::Relaxed);
-        let login = Login(kept.row.owner.clone());
-        let identity = access.identify(login, &kept.row.client_id);
-        // Rights may have changed meanwhile: what the client may no longer read is forgotten.
-        kept.filters.retain_mut(|(text, grant, _)| {
-            match Filter::parse(text).map(|filter| identity.judge(filter.path)) {
-                Ok(Judgement::Granted) => true,
-                Ok(Judgement::Screened(screen)) => {
-                    grant.screen = Some(screen);
-                    true
-                }
-                Ok(Judgement::Refused) | Err(_) => false,
-            }
-        });
-        let filters = kept.filters.clone();
-        let queue = Queue::new(self.limits.queued_messages, self.limits.queued_bytes);
-        let (store, stats) = (Arc::clone(&self.store), Arc::clone(&self.stats));
-        let mut sessions = self.sessions.lock();
-        let successor = sessions.contains_key(&kept.row.client_id);
-        if successor {
-            kept.row.expiry = 0;
-        }
-        let session = Session::restored(kept, queue, store, stats);
-        if !successor {
-            sessions.insert(Arc::clone(session.client_id()), Arc::clone(&session));
-        }
-        BrokerStats::set(&self.stats.sessions, sessions.len());
-        drop(sessions);
-        for (text, grant, _) in filters {
-            let Ok(filter) = Filter::parse(&text) else { continue };
-            self.router.subscribe(filter, &session, grant);
-        }
-        if let Some(at) = session.deadline() {
-            self.deadlines.lock().set(&session, at);
-        }
-        session.note();
     }
 
     /// Sessions of absent clients cost memory, so they are bounded as connections are.

@@ -1,12 +1,13 @@
 //! Taking the broker's ports, and loading what the one with TLS shows its clients.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::{BrokerError, hint};
+use super::BrokerError;
 use crate::tls::{Credentials, TlsFiles};
 
 /// The listener with TLS.
@@ -59,4 +60,20 @@ pub(super) async fn open(
         listeners.push(listener);
     }
     Ok((listeners, addresses))
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program (mosquitto, another gateway?) has this port; stop it or change \
+             broker.listen"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "not allowed; ports below 1024 need a privilege, choose a higher one in broker.listen"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; use one of its own, or 0.0.0.0 for all"
+        }
+        _ => "the system refused",
+    }
 }

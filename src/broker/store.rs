@@ -32,6 +32,7 @@ pub(crate) use batch::{FilterChange, SessionRow};
 pub(crate) use database::Database;
 pub use database::StorageError;
 pub(crate) use load::KeptSession;
+pub(crate) use writer::WriterLost;
 
 /// The commit that will hold a change, and with it everything noted before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,13 +1,12 @@
 //! The keys under `broker:`: listeners, logins, permissions, limits.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::scalar::Addresses;
 use super::secret::{Secret, SecretUrl};
+use crate::broker::Limits;
 use crate::tls::TlsFiles;
 
 /// The broker inside the gateway, or the one elsewhere that the gateway uses instead.
@@ -31,7 +30,7 @@ pub struct Broker {
     pub password_file: Option<PathBuf>,
     /// What clients may read and write; empty: everything.
     pub acl: Vec<Permission>,
-    /// What one client, and all together, may use.
+    /// What one client, and all together, may use; each count is above 0.
     pub limits: Limits,
     /// The broker elsewhere, for [`Mode::External`].
     pub external: Option<External>,
@@ -86,36 +85,6 @@ pub struct Permission {
     pub deny: Vec<String>,
 }
 
-/// Bounds of the broker, each of them a number above 0.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Clients at a time.
-    pub connections: usize,
-    /// Clients at a time from one address.
-    pub connections_per_address: usize,
-    /// How long a connection may take until its CONNECT is there.
-    #[serde(with = "super::duration")]
-    pub connect_timeout: Duration,
-    /// The longest keep-alive a client may ask for.
-    #[serde(with = "super::duration")]
-    pub keep_alive: Duration,
-    /// The largest packet, in bytes.
-    pub packet_size: usize,
-    /// Unacknowledged messages per client; announced as receive maximum.
-    pub inflight: u16,
-    /// Messages waiting for one client.
-    pub queued_messages: usize,
-    /// Bytes waiting for one client.
-    pub queued_bytes: usize,
-    /// Messages waiting for all clients whose sessions are kept.
-    pub total_queued_messages: usize,
-    /// Bytes waiting for them.
-    pub total_queued_bytes: usize,
-    /// Retained messages in all.
-    pub retained_messages: usize,
-}
-
 /// See [`Broker::external`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -158,23 +127,6 @@ impl Tls {
     }
 }
 
-impl Limits {
-    /// The bounds that are counts, with their keys.
-    pub(super) fn counts(&self) -> BTreeMap<&'static str, usize> {
-        BTreeMap::from([
-            ("connections", self.connections),
-            ("connections_per_address", self.connections_per_address),
-            ("packet_size", self.packet_size),
-            ("inflight", usize::from(self.inflight)),
-            ("queued_messages", self.queued_messages),
-            ("queued_bytes", self.queued_bytes),
-            ("total_queued_messages", self.total_queued_messages),
-            ("total_queued_bytes", self.total_queued_bytes),
-            ("retained_messages", self.retained_messages),
-        ])
-    }
-}
-
 impl Default for Broker {
     fn default() -> Self {
         Self {
@@ -188,24 +140,6 @@ impl Default for Broker {
             acl: Vec::new(),
             limits: Limits::default(),
             external: None,
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 1000,
-            connections_per_address: 200,
-            connect_timeout: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(65535),
-            packet_size: 2_097_152,
-            inflight: 100,
-            queued_messages: 100_000,
-            queued_bytes: 67_108_864,
-            total_queued_messages: 1_000_000,
-            total_queued_bytes: 268_435_456,
-            retained_messages: 200_000,
         }
     }
 }

@@ -3,20 +3,17 @@
 //! Everything here runs under the session's lock, so the store hears of changes in their order.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-
+use super::Session;
 use super::state::State;
-use super::{Finished, Release, Session};
 use crate::broker::access::Login;
+use crate::broker::inflight::{Finished, Release};
 use crate::broker::packet::QoS;
 use crate::broker::queue::{Queue, Queued};
 use crate::broker::retained::Feed;
 use crate::broker::router::Grant;
-use crate::broker::stats::{BrokerStats, Throttle};
+use crate::broker::stats::BrokerStats;
 use crate::broker::store::{FilterChange, KeptSession, SessionRow, Store, Ticket};
 
 impl Session {
@@ -61,18 +58,7 @@ impl Session {
         state.kept = row.expiry > 0;
         state.noted = true;
         state.left = Some(row.left.unwrap_or(wall));
-        Arc::new(Self {
-            number,
-            client_id: row.client_id,
-            connected: AtomicBool::new(false),
-            outgoing: Notify::new(),
-            room: Notify::new(),
-            held: AtomicBool::new(false),
-            state: Mutex::new(state),
-            store,
-            stats,
-            overflow_warning: Throttle::default(),
-        })
+        Self::with(number, row.client_id, state, store, stats)
     }
 
     /// Notes the session's own data as they are now: after a change that was not made under its lock
