@@ -193,6 +193,11 @@ impl Identity {
         self.rights.as_ref().is_none_or(|rights| rights.may_publish(topic))
     }
 
+    /// Whether the client may be sent a message under `topic`.
+    pub(crate) fn may_read(&self, topic: &[u8]) -> bool {
+        self.rights.as_ref().is_none_or(|rights| rights.may_read(topic))
+    }
+
     /// Whether the client may subscribe to `filter` (without the `$share/…/` of a shared one), and
     /// what its deliveries must pass then.
     pub(crate) fn judge(&self, filter: &str) -> Judgement {

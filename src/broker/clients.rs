@@ -97,7 +97,7 @@ impl Clients {
     /// Finds or makes the session of a client and ends the connection it had.
     ///
     /// # Errors
-    /// `Reason::QUOTA_EXCEEDED` when there are too many sessions; `Reason::CLIENT_ID_NOT_VALID` when
+    /// `Reason::QUOTA_EXCEEDED` when there are too many sessions for one more that is kept; `Reason::CLIENT_ID_NOT_VALID` when
     /// another user's client is connected under this id. Another user's session without a client is
     /// ended, and nothing of it is seen.
     pub(crate) fn enter(
@@ -112,25 +112,27 @@ impl Clients {
         if !own && present.as_ref().is_some_and(|session| session.is_connected()) {
             return Err(Reason::CLIENT_ID_NOT_VALID);
         }
-        let kept = present.clone().filter(|session| own && !clean && session.is_persistent());
-        let session_present = kept.is_some();
-        let session = match kept {
-            Some(session) => session,
-            None if present.is_none() && sessions.len() >= self.max_sessions() => {
-                return Err(Reason::QUOTA_EXCEEDED);
-            }
-            None => {
-                let session = self.make(client_id);
-                sessions.insert(Arc::clone(session.client_id()), Arc::clone(&session));
-                session
-            }
+        let displaced = present.as_ref().is_some_and(|session| session.is_connected());
+        let kept = present.clone().filter(|session| session.is_persistent());
+        // One that ends with its connection is bounded as connections are.
+        let room = terms.expiry == 0 || kept.is_some() || sessions.len() < self.max_sessions();
+        let resumed = match kept.filter(|_| own && !clean) {
+            Some(session) => session.attach(terms).map(|attached| (session, attached)),
+            None => Err(Box::new(terms)),
         };
-        let Attached { generation, close, displaced_will, mut ticket } = session.attach(terms);
+        let session_present = resumed.is_ok();
+        let (session, attached) = match resumed {
+            Ok(resumed) => resumed,
+            Err(_) if !room => return Err(Reason::QUOTA_EXCEEDED),
+            Err(terms) => self.begin(client_id, *terms, &mut sessions),
+        };
+        let Attached { generation, close, displaced_will, mut ticket } = attached;
         BrokerStats::set(&self.stats.sessions, sessions.len());
         drop(sessions);
         let before = self.stats.clients.fetch_add(1, Ordering::Relaxed);
         BrokerStats::raise(&self.stats.clients_maximum, before + 1);
         BrokerStats::count(&self.stats.connects);
+        BrokerStats::add(&self.stats.take_overs, u64::from(displaced));
         // From here on the presence leaves the session again, whatever goes wrong.
         let presence = Presence { session, generation, clients: Arc::clone(self), left: false };
         self.publish_will(displaced_will, presence.session.number());
@@ -142,6 +144,19 @@ impl Clients {
             ticket = ticket.max(old.note());
         }
         Ok(Entered { presence, session_present, ticket, close })
+    }
+
+    /// A new session with its first connection.
+    fn begin(
+        &self,
+        client_id: &str,
+        terms: Terms,
+        sessions: &mut HashMap<Arc<str>, Arc<Session>>,
+    ) -> (Arc<Session>, Attached) {
+        let session = self.make(client_id);
+        let attached = session.attach(terms).expect("a session that was just made has not ended");
+        sessions.insert(Arc::clone(session.client_id()), Arc::clone(&session));
+        (session, attached)
     }
 
     /// A session for the gateway itself, which no client can take over.

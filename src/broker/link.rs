@@ -159,8 +159,9 @@ impl Embedded {
         let parsed = Filter::parse(filter)?;
         let session = self.clients.make_local();
         // Without expiry or will; QoS 0 needs no window.
-        let attached =
-            session.attach(Terms { expiry: 0, owner: Login::default(), will: None, window: 0 });
+        let attached = session
+            .attach(Terms { expiry: 0, owner: Login::default(), will: None, window: 0 })
+            .expect("a session that was just made has not ended");
         let grant = Grant {
             qos: QoS::AtMostOnce,
             no_local: false,

@@ -73,6 +73,7 @@ use access::Access;
 use clients::Clients;
 use listener::Connections;
 use ports::{TlsPorts, open};
+use retained::RetainedLimit;
 use router::Router;
 use stats::Throttle;
 use store::{Database, Quota, Store};
@@ -181,8 +182,9 @@ impl Shared {
             Some(database) => Store::on_disk(database, quota, Arc::clone(&stats)),
             None => Store::memory_only(Arc::clone(&stats)),
         });
-        let router = Router::new(limits.retained_messages, Arc::clone(&store), Arc::clone(&stats));
-        let router = Arc::new(router);
+        let retained =
+            RetainedLimit { messages: limits.retained_messages, bytes: limits.retained_bytes };
+        let router = Arc::new(Router::new(retained, Arc::clone(&store), Arc::clone(&stats)));
         let clients = Clients::new(
             Arc::clone(&router),
             Arc::clone(&store),

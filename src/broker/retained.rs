@@ -23,10 +23,22 @@ pub(crate) struct RetainedStore {
     bytes: usize,
     /// How many of them will expire some day.
     mortal: usize,
-    limit: usize,
+    limit: RetainedLimit,
 }
 
-/// The store holds as many topics as it may.
+/// What retained messages may take together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RetainedLimit {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl RetainedLimit {
+    /// For what the broker itself retains.
+    pub(crate) const NONE: Self = Self { messages: usize::MAX, bytes: usize::MAX };
+}
+
+/// The store holds as much as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StoreFull;
 
@@ -55,8 +67,8 @@ impl Feed {
 }
 
 impl RetainedStore {
-    /// An empty store for at most `limit` topics.
-    pub(crate) fn new(limit: usize) -> Self {
+    /// An empty store.
+    pub(crate) fn new(limit: RetainedLimit) -> Self {
         Self { topics: BTreeSet::new(), bytes: 0, mortal: 0, limit }
     }
 
@@ -72,9 +84,14 @@ impl RetainedStore {
     /// Keeps `publication` as the value of its topic.
     ///
     /// # Errors
-    /// `StoreFull` if the topic is new and the limit is reached; nothing has changed then.
+    /// `StoreFull` if there is no room. The topic has no value then: none is better than one that has
+    /// been replaced.
     pub(crate) fn set(&mut self, publication: Arc<Publication>) -> Result<(), StoreFull> {
-        if self.topics.len() >= self.limit && !self.topics.contains(publication.topic()) {
+        let old = self.topics.get(publication.topic()).map(|slot| slot.0.size());
+        let messages = self.topics.len() + usize::from(old.is_none());
+        let bytes = self.bytes - old.unwrap_or_default() + publication.size();
+        if messages > self.limit.messages || bytes > self.limit.bytes {
+            self.clear(publication.topic());
             return Err(StoreFull);
         }
         self.restore(publication);
@@ -87,6 +104,11 @@ impl RetainedStore {
         self.mortal += usize::from(publication.expires().is_some());
         let old = self.topics.replace(Slot(publication));
         self.forget(old);
+    }
+
+    /// Whether `topic` has a value.
+    pub(crate) fn holds(&self, topic: &[u8]) -> bool {
+        self.topics.contains(topic)
     }
 
     /// Takes the value of `topic` away.
@@ -215,7 +237,8 @@ mod tests {
 
     #[test]
     fn a_feed_brings_every_match_once_whatever_the_size_of_its_pieces() {
-        let mut store = RetainedStore::new(10_000);
+        let mut store =
+            RetainedStore::new(RetainedLimit { messages: 10_000, ..RetainedLimit::NONE });
         for number in 0..3_000 {
             store.set(publication(&format!("/sensor/{number}/gauge"), None)).unwrap();
         }
@@ -235,7 +258,7 @@ mod tests {
 
     #[test]
     fn limit_clearing_and_expiry_keep_the_books() {
-        let mut store = RetainedStore::new(2);
+        let mut store = RetainedStore::new(RetainedLimit { messages: 2, ..RetainedLimit::NONE });
         store.set(publication("a", Some(0))).unwrap();
         store.set(publication("b", None)).unwrap();
         assert_eq!(store.set(publication("c", None)), Err(StoreFull));

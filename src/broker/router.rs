@@ -16,7 +16,7 @@ use super::packet::QoS;
 use super::pressure::Crowded;
 use super::publication::{Draft, Publication};
 use super::queue::{Queued, SubscriptionIds};
-use super::retained::{Feed, RetainedStore};
+use super::retained::{Feed, RetainedLimit, RetainedStore};
 use super::session::Session;
 use super::stats::{BrokerStats, Throttle};
 use super::store::{Store, Ticket};
@@ -88,11 +88,15 @@ impl Drop for Wakes {
 }
 
 impl Router {
-    pub(crate) fn new(retained_limit: usize, store: Arc<Store>, stats: Arc<BrokerStats>) -> Self {
+    pub(crate) fn new(
+        retained_limit: RetainedLimit,
+        store: Arc<Store>,
+        stats: Arc<BrokerStats>,
+    ) -> Self {
         Self {
             tree: RwLock::new(SubscriptionTree::new()),
             retained: RwLock::new(RetainedStore::new(retained_limit)),
-            system: RwLock::new(RetainedStore::new(usize::MAX)),
+            system: RwLock::new(RetainedStore::new(RetainedLimit::NONE)),
             store,
             stats,
             retain_warning: Throttle::default(),
@@ -223,11 +227,12 @@ impl Router {
         }
         let shared = draft.share();
         let mut retained = self.retained.write();
+        let replaces = retained.holds(shared.topic());
         let refused = retained.set(Arc::clone(&shared)).is_err();
         let mut ticket = Ticket::NONE;
-        if !refused {
+        if !refused || replaces {
             // Under the lock, so that both end up with the same value.
-            ticket = self.store.retain(shared.topic(), Some(&shared));
+            ticket = self.store.retain(shared.topic(), (!refused).then_some(&shared));
         }
         self.show(&retained);
         drop(retained);

@@ -1,6 +1,7 @@
 //! Who is let in, and what for.
 
 mod logins;
+mod restart;
 mod rights;
 
 use std::collections::BTreeSet;

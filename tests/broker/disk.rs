@@ -77,7 +77,7 @@ async fn on_disk(dir: &TempDir) -> TestBroker {
 }
 
 /// Ends the broker as a crash would: nothing more is written, no client is told.
-fn crash(broker: TestBroker) {
+pub(crate) fn crash(broker: TestBroker) {
     drop(broker);
 }
 

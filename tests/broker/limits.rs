@@ -129,6 +129,85 @@ async fn more_topics_than_may_be_retained_are_delivered_and_refused() {
 }
 
 #[tokio::test]
+async fn more_bytes_than_may_be_retained_are_delivered_and_refused() {
+    let broker = TestBroker::with(|settings| settings.limits.retained_bytes = 20_000).await;
+    let mut client = broker.client(5, "c").await;
+    let steps = [
+        (1, "a", 8_000, 0x10),
+        (2, "b", 8_000, 0x10),
+        (3, "c", 8_000, 0x97),
+        (4, "a", 7_000, 0x10),
+        (5, "b", 15_000, 0x97),
+    ];
+    for (id, topic, size, code) in steps {
+        client.publish(topic, &vec![b'x'; size], 0x03, id).await;
+        let (first, body) = client.packet().await;
+        assert_eq!((first, body[2]), (0x40, code), "{topic} of {size}");
+    }
+    assert_eq!(broker.stats.dropped_retain.load(Ordering::Relaxed), 2);
+    client.subscribe("#", 0).await;
+    let (_, topic, _, payload) = client.message().await;
+    assert_eq!((&*topic, payload.len()), ("a", 7_000));
+    // A value that does not fit takes the old one with it: none is better than a wrong one.
+    client.ping().await;
+    assert!(broker.stats.retained_bytes.load(Ordering::Relaxed) < 8_000);
+}
+
+#[tokio::test]
+async fn sessions_of_absent_clients_shut_nobody_out_who_leaves_none_behind() {
+    let broker = TestBroker::with(|settings| settings.limits.connections = 3).await;
+    let kept = async |id: &str| {
+        let mut raw = Raw::open(broker.address).await;
+        raw.send(&connect(4, id, 0, 0, &[])).await;
+        let (_, body) = raw.packet().await;
+        raw.send(&[0xE0, 0]).await;
+        raw.until_closed().await;
+        body[1]
+    };
+    for n in 0..30 {
+        assert_eq!(kept(&format!("c{n}")).await, 0);
+    }
+    assert_eq!(kept("one too many").await, 3);
+    assert_eq!(kept("c7").await, 0, "it has one");
+    broker.client(4, "clean").await.ping().await;
+    let _there = broker.client(4, "one too many").await;
+    assert_eq!(kept("one too many").await, 3, "nor by way of one that is not kept");
+}
+
+#[tokio::test]
+async fn a_client_may_subscribe_to_so_much_text_and_no_more() {
+    let broker = TestBroker::start().await;
+    let mut client = broker.client(5, "c").await;
+    let long = "x".repeat(60_000);
+    let mut granted = 0;
+    for n in 0..100 {
+        let filter = string(&format!("{long}{n}"));
+        client.send(&packet(0x82, &[&[0, 1, 0], &*filter, &[0]].concat())).await;
+        let (first, body) = client.packet().await;
+        assert_eq!(first, 0x90);
+        match body.last() {
+            Some(0) => granted += 1,
+            code => assert_eq!(code, Some(&0x97)),
+        }
+    }
+    assert_eq!(granted, 69, "4 MiB");
+    let filter = string(&format!("{long}0"));
+    client.send(&packet(0xA2, &[&[0, 1, 0], &*filter].concat())).await;
+    client.packet().await;
+    client.subscribe("room/again", 0).await;
+}
+
+#[tokio::test]
+async fn a_subscription_of_the_gateway_that_ends_is_no_take_over() {
+    let broker = TestBroker::start().await;
+    drop(broker.link.subscribe("#").unwrap());
+    let _first = broker.client(4, "c").await;
+    let mut again = broker.client(4, "c").await;
+    again.ping().await;
+    assert_eq!(broker.stats.take_overs.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn a_filter_of_many_levels_is_refused_and_a_topic_of_many_is_not() {
     let broker = TestBroker::start().await;
     let mut client = broker.client(4, "c").await;

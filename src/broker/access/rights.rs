@@ -85,6 +85,10 @@ impl Rights {
         any_matches(&self.write, topic.as_bytes()) && !any_matches(&self.deny, topic.as_bytes())
     }
 
+    pub(crate) fn may_read(&self, topic: &[u8]) -> bool {
+        any_matches(&self.read, topic) && !any_matches(&self.deny, topic)
+    }
+
     /// Judges a subscription. `filter`: without the `$share/…/` of a shared one.
     ///
     /// What several entries grant together is seen only message by message, and what several deny

@@ -12,6 +12,8 @@ pub(crate) enum Receipt {
     New(Ticket),
     /// Sent again; routed already.
     Duplicate,
+    /// The connection is not the session's any more: nothing was noted, so nothing may be answered.
+    Detached,
     /// More open exchanges than the client was told it may have.
     TooMany,
 }
@@ -20,7 +22,10 @@ impl Session {
     /// Notes an incoming QoS 2 message. `limit`: how many may be open at once.
     pub(crate) fn receive(&self, generation: u64, packet_id: u16, limit: usize) -> Receipt {
         let mut state = self.state.lock();
-        if state.generation != generation || state.received.contains(&packet_id) {
+        if state.generation != generation {
+            return Receipt::Detached;
+        }
+        if state.received.contains(&packet_id) {
             return Receipt::Duplicate;
         }
         if state.received.len() >= limit {

@@ -45,6 +45,7 @@ impl Session {
             if feeding {
                 state.feeds.push_back(Feed::new(&filter, grant.qos, grant.id, grant.screen));
             }
+            state.filter_bytes += filter.len();
             state.filters.insert(filter);
         }
         let (now, wall) = (Instant::now(), SystemTime::now());

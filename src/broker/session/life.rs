@@ -43,10 +43,16 @@ pub(crate) struct Leave {
 
 impl Session {
     /// Gives the session a new connection and ends the one it had.
-    pub(crate) fn attach(&self, terms: Terms) -> Attached {
+    ///
+    /// # Errors
+    /// `terms` back when the session has ended, on another thread just now.
+    pub(crate) fn attach(&self, terms: Terms) -> Result<Attached, Box<Terms>> {
         let (sender, close) = oneshot::channel();
         let mut state = self.state.lock();
-        let displaced_will = state.displace(&self.stats);
+        if state.ended {
+            return Err(Box::new(terms));
+        }
+        let displaced_will = state.displace();
         state.generation += 1;
         state.attachment = Some(Attachment { close: Some(sender), window: terms.window });
         state.expiry = terms.expiry;
@@ -61,7 +67,7 @@ impl Session {
         state.inflight.restart();
         self.connected.store(true, Ordering::Relaxed);
         let ticket = self.note_row(&mut state);
-        Attached { generation: state.generation, close, displaced_will, ticket }
+        Ok(Attached { generation: state.generation, close, displaced_will, ticket })
     }
 
     /// Takes the connection away, if `generation` still is the session's.
@@ -103,7 +109,7 @@ impl Session {
         state.ended = true;
         // The session does not outlive this moment, so there is nothing left to wait for.
         let will = state.will.take();
-        state.displace(&self.stats);
+        state.displace();
         state.generation += 1;
         state.crowd.end();
         self.room.notify_waiters();
@@ -118,5 +124,47 @@ impl Session {
             return Aftermath::default();
         }
         state.aftermath(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::broker::queue::Queue;
+    use crate::broker::session::Receipt;
+    use crate::broker::stats::BrokerStats;
+    use crate::broker::store::Store;
+
+    fn session() -> Arc<Session> {
+        let stats = Arc::new(BrokerStats::default());
+        let store = Arc::new(Store::memory_only(Arc::clone(&stats)));
+        Session::new(1, "c", Queue::new(10, 10_000), store, stats)
+    }
+
+    fn terms() -> Terms {
+        Terms { expiry: 1, owner: Login::default(), will: None, window: 1 }
+    }
+
+    #[test]
+    fn a_session_that_has_ended_is_nobodys_any_more() {
+        let session = session();
+        let generation = session.attach(terms()).unwrap().generation;
+        session.detach(generation, Leave { publish_will: true, expiry: None });
+        assert!(session.is_persistent());
+        // Between that look and `attach` its time may have come.
+        assert!(session.on_deadline(Instant::now() + Duration::from_secs(2)).ended);
+        assert!(session.attach(terms()).is_err());
+    }
+
+    #[test]
+    fn a_message_by_a_connection_that_was_taken_over_is_not_taken_for_known() {
+        let session = session();
+        let old = session.attach(terms()).unwrap().generation;
+        let new = session.attach(terms()).unwrap().generation;
+        assert_eq!(session.receive(old, 7, 10), Receipt::Detached);
+        assert!(matches!(session.receive(new, 7, 10), Receipt::New(_)));
+        assert_eq!(session.receive(new, 7, 10), Receipt::Duplicate);
     }
 }

@@ -11,7 +11,6 @@ use crate::broker::packet::{Reason, Will};
 use crate::broker::pressure::Crowd;
 use crate::broker::queue::Queue;
 use crate::broker::retained::Feed;
-use crate::broker::stats::BrokerStats;
 
 /// All that is under a session's lock.
 #[derive(Debug)]
@@ -23,6 +22,8 @@ pub(super) struct State {
     pub(super) feeds: VecDeque<Feed>,
     /// Filters as subscribed to, `$share/…` included.
     pub(super) filters: HashSet<Box<str>>,
+    /// Their lengths together.
+    pub(super) filter_bytes: usize,
     /// Who it was last used by.
     pub(super) owner: Login,
     pub(super) generation: u64,
@@ -72,6 +73,7 @@ impl State {
             received: HashSet::new(),
             feeds: VecDeque::new(),
             filters: HashSet::new(),
+            filter_bytes: 0,
             owner: Login::default(),
             generation: 0,
             attachment: None,
@@ -100,9 +102,8 @@ impl State {
 
     /// Ends the present connection for a new one. Its will is published unless it has a delay, which
     /// the new connection cuts short.
-    pub(super) fn displace(&mut self, stats: &BrokerStats) -> Option<Will> {
+    pub(super) fn displace(&mut self) -> Option<Will> {
         self.attachment.as_ref()?;
-        BrokerStats::count(&stats.take_overs);
         self.close(Reason::SESSION_TAKEN_OVER);
         self.attachment = None;
         if !self.kept {

@@ -11,10 +11,17 @@ impl Session {
     /// connection's any more.
     pub(crate) fn note_filter(&self, generation: u64, filter: &str) -> bool {
         let mut state = self.state.lock();
-        let full = state.filters.len() >= MAX_SUBSCRIPTIONS && !state.filters.contains(filter);
-        if full || state.generation != generation {
+        if state.generation != generation {
             return false;
         }
+        if state.filters.contains(filter) {
+            return true;
+        }
+        let bytes = state.filter_bytes + filter.len();
+        if state.filters.len() >= MAX_SUBSCRIPTIONS || bytes > MAX_FILTER_BYTES {
+            return false;
+        }
+        state.filter_bytes = bytes;
         state.filters.insert(filter.into());
         true
     }
@@ -23,6 +30,7 @@ impl Session {
     pub(crate) fn forget_filter(&self, filter: &str) -> Ticket {
         let mut state = self.state.lock();
         let known = state.filters.remove(filter);
+        state.filter_bytes -= if known { filter.len() } else { 0 };
         state.feeds.retain(|feed| *feed.filter != *filter);
         if known && state.kept {
             return self.store.subscribe(self.number, filter, FilterChange::Gone);
@@ -32,7 +40,9 @@ impl Session {
 
     /// Forgets what was subscribed to and answers it, for the tree to forget as well.
     pub(crate) fn take_filters(&self) -> HashSet<Box<str>> {
-        std::mem::take(&mut self.state.lock().filters)
+        let mut state = self.state.lock();
+        state.filter_bytes = 0;
+        std::mem::take(&mut state.filters)
     }
 
     /// The next feed of retained messages to go on with, and how many messages and bytes of it there
@@ -65,3 +75,5 @@ impl Session {
 
 /// Subscriptions one session may have.
 const MAX_SUBSCRIPTIONS: usize = 50_000;
+/// Text they may have together: a filter can have 64 KiB.
+const MAX_FILTER_BYTES: usize = 4 * 1024 * 1024;

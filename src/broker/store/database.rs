@@ -145,13 +145,16 @@ impl Database {
         let mut write = || {
             let transaction = self.connection.transaction()?;
             write_all(&transaction, batch)?;
-            transaction.commit()?;
-            if batch.purge {
-                self.give_back()?;
-            }
-            Ok(())
+            transaction.commit()
         };
-        write().map_err(|source| self.failed(source))
+        write().map_err(|source| self.failed(source))?;
+        // The batch is on disk: to fail now would have it written, and its copies counted, twice.
+        if batch.purge
+            && let Err(error) = self.give_back()
+        {
+            tracing::debug!(%error, "the broker's file was not made smaller");
+        }
+        Ok(())
     }
 
     /// Makes the file smaller when a good part of it is empty.

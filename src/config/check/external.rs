@@ -121,5 +121,6 @@ const EMBEDDED_ONLY: &[&str] = &[
     "broker.limits.connect_timeout",
     "broker.limits.keep_alive",
     "broker.limits.retained_messages",
+    "broker.limits.retained_bytes",
 ];
 const EXTERNAL_ONLY: &[&str] = &["broker.external"];

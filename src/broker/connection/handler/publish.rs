@@ -38,6 +38,9 @@ impl Handler<'_> {
                     self.accept(qos, packet_id, Reason::SUCCESS, self.shared.store.so_far());
                     return ControlFlow::Continue(());
                 }
+                Receipt::Detached => {
+                    return ControlFlow::Break(End::Told(Reason::SESSION_TAKEN_OVER));
+                }
                 Receipt::TooMany => {
                     return ControlFlow::Break(End::Denied(Reason::RECEIVE_MAXIMUM_EXCEEDED));
                 }
