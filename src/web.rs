@@ -2,9 +2,11 @@
 
 mod frames;
 mod mqtt;
+mod origin;
 mod server;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -27,13 +29,20 @@ pub struct Web {
     metrics: Metrics,
     broker: Numbers,
     mqtt: MqttAccess,
+    refused_origins: Arc<origin::Refusals>,
     limits: WebLimits,
 }
 
 impl Web {
     /// Pages about these numbers; no MQTT yet.
     pub fn new(metrics: Metrics, broker: Numbers) -> Web {
-        Web { metrics, broker, mqtt: MqttAccess::Off, limits: WebLimits::default() }
+        Web {
+            metrics,
+            broker,
+            mqtt: MqttAccess::Off,
+            refused_origins: Arc::default(),
+            limits: WebLimits::default(),
+        }
     }
 
     /// The same, with or without MQTT over WebSocket.

@@ -127,6 +127,11 @@ impl Access {
         }
     }
 
+    /// Whether a client needs no login.
+    pub(crate) fn lets_anybody_in(&self) -> bool {
+        self.allow_anonymous
+    }
+
     /// What a client may do, now that its client id is certain.
     pub(crate) fn identify(&self, login: Login, client_id: &str) -> Identity {
         let rights = (!self.rules.is_empty())

@@ -61,6 +61,17 @@ impl Door {
         Some(Seat { place, peer, door: self.clone() })
     }
 
+    /// Whether a client needs no login.
+    #[must_use]
+    pub fn lets_anybody_in(&self) -> bool {
+        self.connections.shared.access.lets_anybody_in()
+    }
+
+    /// Counts a stream that was refused for the page that asked for it.
+    pub fn note_refused_origin(&self) {
+        BrokerStats::count(&self.connections.shared.stats.refused_origins);
+    }
+
     /// The largest MQTT packet that is taken, in bytes.
     #[must_use]
     pub fn packet_size(&self) -> usize {

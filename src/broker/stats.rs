@@ -67,7 +67,7 @@ pub struct BrokerStats {
     pub dropped_expired: AtomicU64,
     /// Messages larger than the receiving client takes.
     pub dropped_too_large: AtomicU64,
-    /// Messages delivered but not retained because the limit of retained topics was reached.
+    /// Messages delivered but not retained because a limit of retained messages was reached.
     pub dropped_retain: AtomicU64,
     /// Connections refused because there were too many, in all or from one address.
     pub refused_connections: AtomicU64,
@@ -81,8 +81,10 @@ pub struct BrokerStats {
     pub refused_throttled: AtomicU64,
     /// Messages dropped because their client may not publish to their topics.
     pub refused_publishes: AtomicU64,
-    /// Subscriptions refused because their client may read nothing of them.
+    /// Subscriptions refused because their client may read nothing of them, or has too many.
     pub refused_subscribes: AtomicU64,
+    /// WebSockets refused because a page of another origin asked for them.
+    pub refused_origins: AtomicU64,
     /// Wills dropped because their client may not publish to their topics.
     pub refused_wills: AtomicU64,
     /// Messages kept from subscribers that may not read them.
@@ -157,6 +159,7 @@ impl BrokerStats {
             ("refused_publishes", "counter", &self.refused_publishes),
             ("refused_subscribes", "counter", &self.refused_subscribes),
             ("refused_wills", "counter", &self.refused_wills),
+            ("refused_origins", "counter", &self.refused_origins),
             ("withheld", "counter", &self.withheld),
             ("connect_timeouts", "counter", &self.connect_timeouts),
             ("tls_handshake_failures", "counter", &self.tls_handshake_failures),
@@ -208,7 +211,7 @@ impl BrokerStats {
             "dropped_quota" => "QoS 1 and 2 messages that a client's queue had no room for.",
             "dropped_expired" => "Messages that expired before they could be delivered.",
             "dropped_too_large" => "Messages larger than the receiving client takes.",
-            "dropped_retain" => "Messages not retained because too many topics were.",
+            "dropped_retain" => "Messages not retained because too many or too large ones were.",
             "refused_connections" => "Connections over a limit.",
             "refused_connects" => "Clients not let in.",
             "refused_publishes" => "Messages that their client was not allowed to publish.",
@@ -222,8 +225,9 @@ impl BrokerStats {
             "refused_logins" => "Logins with a wrong name or password.",
             "refused_anonymous" => "Clients without a login where one is needed.",
             "refused_throttled" => "Logins refused untested, after too many wrong ones.",
-            "refused_subscribes" => "Subscriptions that would have shown their client nothing.",
+            "refused_subscribes" => "Subscriptions of which a client may see nothing, or too many.",
             "refused_wills" => "Wills that their client was not allowed to leave.",
+            "refused_origins" => "WebSockets that pages of other origins asked for.",
             "withheld" => "Messages kept from subscribers that may not read them.",
             "tls_handshake_failures" => "TLS connections that ended before they were secure.",
             "kept_messages" => "Messages on disk for kept sessions.",

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::Web;
 use super::frames::Frames;
+use super::{Web, origin};
 use crate::broker::Door;
 
 /// Whether MQTT clients may come by WebSocket.
@@ -27,6 +27,7 @@ pub enum MqttAccess {
 pub(super) async fn upgrade(
     State(web): State<Web>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     request: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let door = match &web.mqtt {
@@ -34,6 +35,13 @@ pub(super) async fn upgrade(
         MqttAccess::Off => return StatusCode::NOT_FOUND.into_response(),
         MqttAccess::Unguarded => return (StatusCode::FORBIDDEN, UNGUARDED).into_response(),
     };
+    if door.lets_anybody_in()
+        && let Err(foreign) = origin::check(&headers)
+    {
+        door.note_refused_origin();
+        web.refused_origins.note(foreign);
+        return (StatusCode::FORBIDDEN, FOREIGN).into_response();
+    }
     let upgrade = match request {
         Ok(upgrade) => upgrade.protocols(SUBPROTOCOLS),
         Err(rejection) => return rejection.into_response(),
@@ -63,5 +71,7 @@ const WRONG_SUBPROTOCOL: &str = "the subprotocol must be \"mqtt\" (Sec-WebSocket
 const UNGUARDED: &str = "mqtt over websocket is closed: other machines can reach this port and \
                          nobody needs a login; configure broker.users, or \
                          broker.allow_anonymous: true\n";
+const FOREIGN: &str = "mqtt over websocket is for pages of this server only as long as nobody needs a \
+                       login; configure broker.users and broker.allow_anonymous: false\n";
 /// Read at a time; held for each connection.
 const BUFFER: usize = 8 * 1024;

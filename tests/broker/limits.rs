@@ -191,6 +191,7 @@ async fn a_client_may_subscribe_to_so_much_text_and_no_more() {
         }
     }
     assert_eq!(granted, 69, "4 MiB");
+    assert_eq!(broker.stats.refused_subscribes.load(Ordering::Relaxed), 31);
     let filter = string(&format!("{long}0"));
     client.send(&packet(0xA2, &[&[0, 1, 0], &*filter].concat())).await;
     client.packet().await;

@@ -51,9 +51,21 @@ pub(crate) struct Socket {
 impl Socket {
     /// `subprotocol`: the header's value, if there is one. The status of a refusal otherwise.
     pub(crate) async fn open(address: SocketAddr, subprotocol: Option<&str>) -> Result<Self, u16> {
+        let name = "Sec-WebSocket-Protocol";
+        let headers: Vec<_> = subprotocol.map(|value| (name, value)).into_iter().collect();
+        Self::open_with(address, &headers).await
+    }
+
+    /// As a browser does for a page from `origin`.
+    async fn open_from(address: SocketAddr, origin: &str) -> Result<Self, u16> {
+        let headers = [("Sec-WebSocket-Protocol", "mqtt"), ("Origin", origin)];
+        Self::open_with(address, &headers).await
+    }
+
+    async fn open_with(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
         let mut request = format!("ws://{address}/mqtt").into_client_request().unwrap();
-        if let Some(value) = subprotocol {
-            request.headers_mut().insert("Sec-WebSocket-Protocol", value.parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().unwrap());
         }
         let stream = TcpStream::connect(address).await.unwrap();
         match within(client_async(request, stream)).await {
@@ -181,6 +193,32 @@ async fn what_is_not_mqtt_over_websocket_is_refused_and_said() {
     within(broken.inner.get_mut().write_all(&[0x83, 0x80, 0, 0, 0, 0])).await.unwrap();
     assert_eq!(broken.closed().await, 1002);
     assert_eq!(broker.stats.refused_packets.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn pages_from_elsewhere_are_refused_where_nobody_needs_a_login() {
+    let broker = TestBroker::start().await;
+    let web = TestWeb::new(&broker).await;
+    let (own, address) = (format!("http://{}", web.address), web.address);
+    let elsewhere = format!("http://localhost:{}", address.port());
+    let others = ["https://evil.example", "null", "file://", "http://127.0.0.1", &*elsewhere];
+    for other in others {
+        assert_eq!(Socket::open_from(address, other).await.err(), Some(403), "{other}");
+    }
+    let two = [("Sec-WebSocket-Protocol", "mqtt"), ("Origin", &*own), ("Origin", "http://other")];
+    assert_eq!(Socket::open_with(address, &two).await.err(), Some(403), "one of two");
+    assert_eq!(broker.stats.refused_origins.load(Ordering::Relaxed), 6);
+    let mut page = Socket::open_from(address, &own).await.ok().unwrap();
+    page.send(&connect(5, "page", 2, 0, &[])).await;
+    assert_eq!(page.packet().await[0], 0x20);
+    Socket::client(address, 4, "no browser").await;
+    // Where a login is needed, a page has to know one.
+    let guarded = TestBroker::with(|settings| settings.access.allow_anonymous = false).await;
+    let web = TestWeb::new(&guarded).await;
+    let mut page = Socket::open_from(web.address, "https://evil.example").await.ok().unwrap();
+    page.send(&connect(5, "page", 2, 0, &[])).await;
+    assert_eq!(page.packet().await[3], 0x87);
+    assert_eq!(guarded.stats.refused_origins.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ impl Handler<'_> {
         BrokerStats::count(&self.shared.stats.refused_publishes);
         if let Some(before) = self.shared.refusals.pass() {
             let client = &**self.session.client_id();
+            let topic: String = topic.chars().take(100).collect();
             tracing::warn!(?client, ?topic, before, "message dropped: not allowed to its client");
         }
     }

@@ -48,12 +48,11 @@ impl Handler<'_> {
             Judgement::Granted => None,
             Judgement::Screened(screen) => Some(screen),
             Judgement::Refused => {
-                self.note_refused_subscribe(&request.filter);
-                return Err(Reason::NOT_AUTHORIZED);
+                return Err(self.refuse_filter(&request.filter, Reason::NOT_AUTHORIZED));
             }
         };
         if !self.session.note_filter(self.generation, &request.filter) {
-            return Err(Reason::QUOTA_EXCEEDED);
+            return Err(self.refuse_filter(&request.filter, Reason::QUOTA_EXCEEDED));
         }
         let grant = Grant {
             qos: request.qos,
@@ -101,17 +100,18 @@ impl Handler<'_> {
         sent(written)
     }
 
-    fn note_refused_subscribe(&self, filter: &str) {
+    fn refuse_filter(&self, filter: &str, reason: Reason) -> Reason {
         BrokerStats::count(&self.shared.stats.refused_subscribes);
         if let Some(before) = self.shared.refusals.pass() {
             let client = &**self.session.client_id();
-            tracing::warn!(
-                ?client,
-                ?filter,
-                before,
-                "subscription refused: not allowed to its client"
-            );
+            let filter: String = filter.chars().take(100).collect();
+            let why = match reason {
+                Reason::NOT_AUTHORIZED => "not allowed to its client",
+                _ => "its client has as many as it may have",
+            };
+            tracing::warn!(?client, ?filter, before, "subscription refused: {why}");
         }
+        reason
     }
 }
 
