@@ -8,8 +8,9 @@ pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     if begins_with_wildcard(wide) && narrow.starts_with('$') {
         return false;
     }
-    // No topic is empty, so there is a first level always.
+    // No topic is empty, so there is a first level always, and a second one behind an empty first.
     let wide = if wide == "+/#" { "#" } else { wide };
+    let narrow = if narrow == "/#" { "/+/#" } else { narrow };
     let mut levels = narrow.split('/');
     for level in wide.split('/') {
         if level == "#" {
@@ -107,6 +108,13 @@ mod tests {
             }
             prop_assert_eq!(covers(&one, &other), within);
         }
+    }
+
+    #[test]
+    fn no_topic_is_empty() {
+        assert!(covers("+/#", "#"));
+        assert!(covers("/+/#", "/#"));
+        assert!(!covers("a/+/#", "a/#"), "it matches a itself");
     }
 
     #[test]
