@@ -7,6 +7,7 @@
 //! work only.
 
 mod exchange;
+mod feeds;
 mod keeping;
 mod life;
 mod outgoing;

@@ -12,6 +12,7 @@ mod gateway;
 mod kill;
 mod limits;
 mod malformed;
+mod many;
 mod pressure;
 mod sessions;
 mod support;

@@ -43,7 +43,7 @@ impl Session {
         state.received = received.into_iter().collect();
         for (filter, grant, feeding) in filters {
             if feeding {
-                state.feeds.push_back(Feed::new(&filter, grant.qos, grant.id, grant.screen));
+                state.feeds.add(Feed::new(&filter, grant.qos, grant.id, grant.screen));
             }
             state.filter_bytes += filter.len();
             state.filters.insert(filter);

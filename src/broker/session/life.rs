@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
 use super::Session;
+use super::feeds::Feeds;
 use super::state::{Aftermath, Attachment};
 use crate::broker::access::Login;
 use crate::broker::packet::{Reason, Will};
@@ -79,7 +80,7 @@ impl Session {
         self.connected.store(false, Ordering::Relaxed);
         state.attachment = None;
         if !state.kept {
-            state.feeds.clear();
+            state.feeds = Feeds::default();
         }
         state.crowd.end();
         self.room.notify_waiters();

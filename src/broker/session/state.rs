@@ -1,16 +1,16 @@
 //! What a session holds, and the steps that touch nothing else.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
+use super::feeds::Feeds;
 use crate::broker::access::Login;
 use crate::broker::inflight::Inflight;
 use crate::broker::packet::{Reason, Will};
 use crate::broker::pressure::Crowd;
 use crate::broker::queue::Queue;
-use crate::broker::retained::Feed;
 
 /// All that is under a session's lock.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct State {
     pub(super) inflight: Inflight,
     /// Ids of incoming QoS 2 messages that were routed and not yet released.
     pub(super) received: HashSet<u16>,
-    pub(super) feeds: VecDeque<Feed>,
+    pub(super) feeds: Feeds,
     /// Filters as subscribed to, `$share/…` included.
     pub(super) filters: HashSet<Box<str>>,
     /// Their lengths together.
@@ -71,7 +71,7 @@ impl State {
             queue,
             inflight: Inflight::default(),
             received: HashSet::new(),
-            feeds: VecDeque::new(),
+            feeds: Feeds::default(),
             filters: HashSet::new(),
             filter_bytes: 0,
             owner: Login::default(),
@@ -107,7 +107,7 @@ impl State {
         self.close(Reason::SESSION_TAKEN_OVER);
         self.attachment = None;
         if !self.kept {
-            self.feeds.clear();
+            self.feeds = Feeds::default();
         }
         self.will.take().filter(|will| will.delay == 0)
     }

@@ -31,7 +31,7 @@ impl Session {
         let mut state = self.state.lock();
         let known = state.filters.remove(filter);
         state.filter_bytes -= if known { filter.len() } else { 0 };
-        state.feeds.retain(|feed| *feed.filter != *filter);
+        state.feeds.forget(filter);
         if known && state.kept {
             return self.store.subscribe(self.number, filter, FilterChange::Gone);
         }
@@ -53,7 +53,7 @@ impl Session {
             return None;
         }
         let (messages, bytes) = state.queue.feed_room()?;
-        state.feeds.pop_front().map(|feed| (feed, messages, bytes))
+        state.feeds.take().map(|feed| (feed, messages, bytes))
     }
 
     /// Puts a feed (back) in line. Its subscription may have been replaced: the old feed is over then.
@@ -65,10 +65,9 @@ impl Session {
             return;
         }
         if front {
-            state.feeds.push_front(feed);
+            state.feeds.put_back(feed);
         } else {
-            state.feeds.retain(|other| other.filter != feed.filter);
-            state.feeds.push_back(feed);
+            state.feeds.add(feed);
         }
     }
 }

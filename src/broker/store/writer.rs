@@ -32,10 +32,7 @@ impl Store {
                 BrokerStats::count(&self.stats.disk_commits);
                 match outcome {
                     Ok(()) => {
-                        if std::mem::take(&mut failing) {
-                            tracing::info!("the broker's messages are written to disk again");
-                        }
-                        self.progress.send_modify(|progress| progress.kept = number);
+                        self.accept(number, &mut failing);
                         break;
                     }
                     Err(error) => self.refuse(book, &error, &mut failing),
@@ -73,6 +70,18 @@ impl Store {
                 },
             }
         }
+    }
+
+    /// Tells everybody who waits that commit `number` is on disk. What is noted from now on waits for
+    /// the next one, and is refused only if that fails.
+    fn accept(&self, number: u64, failing: &mut bool) {
+        if std::mem::take(failing) {
+            tracing::info!("the broker's messages are written to disk again");
+        }
+        self.progress.send_modify(|progress| {
+            progress.kept = number;
+            progress.refused = progress.refused.min(number);
+        });
     }
 
     /// Tells everybody who waits, whatever for, that the disk does not take it.
@@ -127,3 +136,29 @@ const LAZY: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_secs(1);
 /// A commit that takes longer is worth a line in the log.
 const SLOW: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::store::{Quota, Standing};
+
+    #[test]
+    fn what_comes_after_the_disk_has_recovered_is_not_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).unwrap();
+        let store = Store::on_disk(&database, Quota::default(), Arc::default());
+        let first = store.retain(b"a", None);
+        let book = store.book.as_ref().unwrap();
+        let (_, number) = book.lock().take();
+        let (fault, mut failing) = ("full".to_owned(), false);
+        let error = StorageError::Damaged { path: dir.path().to_owned(), fault };
+        store.refuse(book, &error, &mut failing);
+        assert_eq!(store.standing(first), Standing::Refused);
+        let meanwhile = store.retain(b"b", None);
+        assert_eq!(store.standing(meanwhile), Standing::Refused);
+        store.accept(number, &mut failing);
+        assert_eq!(store.standing(first), Standing::Kept);
+        let later = store.retain(b"c", None);
+        assert_eq!(store.standing(later), Standing::Waiting);
+    }
+}
