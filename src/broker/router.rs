@@ -173,7 +173,7 @@ impl Router {
         for item in items {
             let Ok(topic) = std::str::from_utf8(item.publication.topic()) else { continue };
             let leaves: Leaves<'_> = tree.matching(topic);
-            for group in leaves.iter().flat_map(|leaf| &leaf.groups) {
+            for group in leaves.iter().flat_map(|leaf| leaf.groups.values()) {
                 let may_have =
                     |member: &Subscriber| member.grant.lets_through(item.publication.topic());
                 match group.next_member(may_have, |member| member.session.is_connected()) {
@@ -281,7 +281,7 @@ fn fan_out(
     }
     let mut ticket = Ticket::NONE;
     let publication = shared.unwrap_or_else(|| draft.share());
-    for group in leaves.iter().flat_map(|leaf| &leaf.groups) {
+    for group in leaves.iter().flat_map(|leaf| leaf.groups.values()) {
         let topic = publication.topic();
         let may_have = |member: &Subscriber| member.grant.lets_through(topic);
         if let Some(member) = group.next_member(may_have, |member| member.session.is_connected()) {

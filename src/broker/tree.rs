@@ -4,7 +4,7 @@
 //! of subscriptions, and holds no more than references; the router keeps it under a lock that is
 //! never held over an `await`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use smallvec::SmallVec;
@@ -21,7 +21,8 @@ pub(crate) struct SubscriptionTree<S> {
 #[derive(Debug)]
 pub(crate) struct Leaf<S> {
     pub(crate) plain: Vec<Entry<S>>,
-    pub(crate) groups: Vec<Group<S>>,
+    /// By name; a client may be in very many.
+    pub(crate) groups: BTreeMap<Box<str>, Group<S>>,
 }
 
 /// One subscription.
@@ -35,7 +36,6 @@ pub(crate) struct Entry<S> {
 /// The members of one shared subscription, who take turns.
 #[derive(Debug)]
 pub(crate) struct Group<S> {
-    name: Box<str>,
     members: Vec<Entry<S>>,
     turn: AtomicUsize,
 }
@@ -112,7 +112,7 @@ impl<S> SubscriptionTree<S> {
 
 impl<S> Leaf<S> {
     fn new() -> Self {
-        Self { plain: Vec::new(), groups: Vec::new() }
+        Self { plain: Vec::new(), groups: BTreeMap::new() }
     }
 
     fn is_empty(&self) -> bool {
@@ -123,13 +123,8 @@ impl<S> Leaf<S> {
         let Some(name) = share else {
             return &mut self.plain;
         };
-        let index =
-            self.groups.iter().position(|group| *group.name == *name).unwrap_or_else(|| {
-                let turn = AtomicUsize::new(0);
-                self.groups.push(Group { name: name.into(), members: Vec::new(), turn });
-                self.groups.len() - 1
-            });
-        &mut self.groups[index].members
+        let none = || Group { members: Vec::new(), turn: AtomicUsize::new(0) };
+        &mut self.groups.entry(name.into()).or_insert_with(none).members
     }
 }
 
@@ -210,7 +205,7 @@ fn put<S>(entries: &mut Vec<Entry<S>>, entry: Entry<S>) -> bool {
 fn take<S>(leaf: &mut Leaf<S>, share: Option<&str>, key: u64) -> bool {
     let entries = match share {
         None => &mut leaf.plain,
-        Some(name) => match leaf.groups.iter_mut().find(|group| *group.name == *name) {
+        Some(name) => match leaf.groups.get_mut(name) {
             Some(group) => &mut group.members,
             None => return false,
         },
@@ -219,7 +214,9 @@ fn take<S>(leaf: &mut Leaf<S>, share: Option<&str>, key: u64) -> bool {
         return false;
     };
     entries.swap_remove(index);
-    leaf.groups.retain(|group| !group.members.is_empty());
+    if let Some(name) = share.filter(|_| entries.is_empty()) {
+        leaf.groups.remove(name);
+    }
     true
 }
 
@@ -304,7 +301,7 @@ mod tests {
             tree.insert(Filter::parse("$share/g/a").unwrap(), key, key != 2);
         }
         let leaves = tree.matching("a");
-        let group = &leaves[0].groups[0];
+        let group = &leaves[0].groups["g"];
         let turns: Vec<u64> =
             (0..4).filter_map(|_| group.next_member(|_| true, |up| *up)).map(|e| e.key).collect();
         assert_eq!(turns, [1, 3, 3, 1]);
