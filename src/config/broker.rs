@@ -192,20 +192,34 @@ impl Default for Broker {
     }
 }
 
+/// As the broker has them.
 impl Default for Limits {
     fn default() -> Self {
+        let crate::broker::Limits {
+            connections,
+            connections_per_address,
+            connect_timeout,
+            keep_alive,
+            packet_size,
+            inflight,
+            queued_messages,
+            queued_bytes,
+            total_queued_messages,
+            total_queued_bytes,
+            retained_messages,
+        } = crate::broker::Limits::default();
         Self {
-            connections: 1000,
-            connections_per_address: 200,
-            connect_timeout: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(65535),
-            packet_size: 2_097_152,
-            inflight: 100,
-            queued_messages: 100_000,
-            queued_bytes: 67_108_864,
-            total_queued_messages: 1_000_000,
-            total_queued_bytes: 268_435_456,
-            retained_messages: 200_000,
+            connections,
+            connections_per_address,
+            connect_timeout,
+            keep_alive,
+            packet_size,
+            inflight,
+            queued_messages,
+            queued_bytes,
+            total_queued_messages,
+            total_queued_bytes,
+            retained_messages,
         }
     }
 }
