@@ -2,13 +2,12 @@
 //! connection that is kept up.
 //!
 //! What may be lost and what may not is decided where it enters. Live messages (QoS 0) wait in
-//! `live` only while there is a connection. Everything else, retained messages and QoS 1 and 2,
+//! `live` only while there is a connection. Everything else, retained messages and QoS 1,
 //! goes into the `outbox`, which is on disk, bounded, and lets go of a message only when the broker
 //! has acknowledged it. `connection` is one connection, `wire` its packets (rumqttc's codec),
 //! `transport` its socket, `fault` the words for its end; `subscriptions` hands out what comes.
 //!
-//! Delivery is at least once: QoS 2 is sent as QoS 1, because an exchange that has to survive the
-//! gateway's own restart cannot be had with the codec's and most brokers' state.
+//! Delivery is at least once, which is the most that the gateway asks for ([`QoS`]).
 
 mod connection;
 mod connector;
@@ -33,8 +32,7 @@ pub use settings::{ExternalSettings, Login, ProtocolVersion, Will};
 pub use stats::ExternalStats;
 
 use super::filter::FilterError;
-use super::link::{self, Link, Message};
-use super::packet::QoS;
+use super::link::{self, Link, Message, QoS};
 use super::stats::Throttle;
 use connector::Connector;
 use keeper::Keeper;

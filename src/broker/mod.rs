@@ -58,8 +58,7 @@ pub use external::{
     External, ExternalError, ExternalSettings, ExternalStats, Login, ProtocolVersion, Will,
 };
 pub use filter::{FilterError, check_filter};
-pub use link::{Link, Message, Received, Subscription};
-pub use packet::QoS;
+pub use link::{Link, Message, QoS, Received, Subscription};
 pub use ports::TlsSettings;
 pub use pressure::Crowded;
 pub use service::{Numbers, Service, ServiceError};
