@@ -294,8 +294,9 @@ impl Outbox {
         state.waiting = outcome.waiting + state.fresh.len() as u64;
         state.held.0 = state.held.0.saturating_sub(outcome.left.0);
         state.held.1 = state.held.1.saturating_sub(outcome.left.1);
-        let room = state.held.0 < self.limits.messages / 10 * 9
-            && state.held.1 < self.limits.bytes / 10 * 9;
+        let nine_tenths = |limit: usize| limit - limit.div_ceil(10);
+        let room = state.held.0 <= nine_tenths(self.limits.messages)
+            && state.held.1 <= nine_tenths(self.limits.bytes);
         if state.full && room {
             state.full = false;
             let refused = std::mem::take(&mut state.refused);
@@ -331,3 +332,27 @@ const FRESH_BYTES: usize = 8 * 1024 * 1024;
 const PAGE: usize = 256;
 /// Acknowledgements that are written together while there is enough to do.
 const DONE_GROUP: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_outbox_has_room_again_as_well() {
+        for messages in [1, 2, 9, 100] {
+            let limits = OutboxLimits { messages, bytes: 10_000 };
+            let stats = Arc::<ExternalStats>::default();
+            let outbox = Outbox::new(limits, "event".to_owned(), Arc::clone(&stats));
+            for _ in 0..=messages {
+                outbox.put("a", b"", false);
+            }
+            let (turn, epoch) = outbox.turn(0).unwrap();
+            assert_eq!(turn.fresh.len(), messages + 1, "one was refused, and that is said");
+            let left = counted(&turn.fresh);
+            outbox.settle(&turn, Outcome { left, ..Outcome::default() }, epoch);
+            let (turn, _) = outbox.turn(0).unwrap();
+            let said = String::from_utf8_lossy(&turn.fresh[0].payload).into_owned();
+            assert!(said.contains("\"kind\":\"room\",\"refused\":1"), "{messages}: {said}");
+        }
+    }
+}
