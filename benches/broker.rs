@@ -6,10 +6,14 @@
 //! share the machine, so ratios count, and the median of the rounds is shown. Without mosquitto on
 //! the machine only ours is measured.
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod process;
+
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use process::Process;
 
 /// One load. Messages are in all, shared by the pairs.
 struct Load {
@@ -75,7 +79,7 @@ fn median(mut results: Vec<(f64, usize)>) -> (f64, usize) {
 
 fn memory(name: &str, start: fn() -> Broker) {
     let broker = start();
-    let idle = broker.memory_mb();
+    let idle = broker.process.memory_mb();
     let mut client = connect(broker.port, "retainer");
     for number in 0..RETAINED {
         let topic = format!("/sensor/{number:032}/gauge");
@@ -84,16 +88,16 @@ fn memory(name: &str, start: fn() -> Broker) {
     // Its answer shows that all before it has been dealt with.
     client.write_all(&[0xC0, 0]).expect("the broker reads");
     client.read_exact(&mut [0; 2]).expect("PINGRESP");
-    let retained = broker.memory_mb();
+    let retained = broker.process.memory_mb();
     drop((client, broker));
     let broker = start();
     run(&LOADS[1], &broker);
-    let at_once = broker.memory_mb();
+    let at_once = broker.process.memory_mb();
     std::thread::sleep(Duration::from_secs(5));
     println!(
         "{name}: {idle:.1} MB at rest, {retained:.1} MB with {RETAINED} retained, after a flood \
          {at_once:.1} MB and 5 s later {:.1} MB",
-        broker.memory_mb()
+        broker.process.memory_mb()
     );
 }
 
@@ -215,31 +219,18 @@ fn subscribe(port: u16, pair: usize, qos: u8) -> TcpStream {
 
 /// A broker's process.
 struct Broker {
-    process: Child,
+    process: Process,
     port: u16,
-    _dir: tempfile::TempDir,
 }
 
 impl Broker {
     fn ours() -> Broker {
-        let (dir, port) = (tempfile::tempdir().expect("a scratch directory"), free_port());
-        let mut process = Command::new(env!("CARGO_BIN_EXE_meterbridge"))
-            .current_dir(&dir)
-            .args(["--set", &format!("broker.listen=127.0.0.1:{port}")])
-            .args(["--set", &format!("web.listen=127.0.0.1:{}", free_port())])
-            .args(["--set", &format!("data_dir={}", dir.path().join("data").display())])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the gateway starts");
-        let mut log = BufReader::new(process.stderr.take().expect("stderr is piped"));
-        let mut line = String::new();
-        while !line.contains("mqtt broker listens") {
-            line.clear();
-            assert_ne!(log.read_line(&mut line).expect("the log is text"), 0, "the gateway ended");
-        }
-        // Read on, or the gateway would wait for room in the pipe.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Broker { process, port, _dir: dir }
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let settings = ["broker.listen=127.0.0.1:0", "web.listen=127.0.0.1:0"];
+        let (process, mut log) = Process::gateway(dir, &settings);
+        let port = log.address("mqtt broker listens").port();
+        log.drain();
+        Broker { process, port }
     }
 
     /// As it comes, except that it may queue and send without limit: it would lose messages
@@ -252,35 +243,15 @@ impl Broker {
              max_queued_messages 0\nmax_inflight_messages 0\nuser root\n"
         );
         std::fs::write(&config, text).expect("the scratch directory is writable");
-        let process = Command::new("mosquitto")
-            .arg("-c")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("mosquitto starts");
+        let mut command = Command::new("mosquitto");
+        command.arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = Process::start(&mut command, dir);
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(started.elapsed() < SILENCE, "mosquitto does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Broker { process, port, _dir: dir }
-    }
-
-    /// Resident memory, from /proc.
-    fn memory_mb(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))
-            .expect("the broker runs");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = resident.and_then(|line| line.trim().split(' ').next());
-        kilobytes.and_then(|number| number.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        Broker { process, port }
     }
 }
 

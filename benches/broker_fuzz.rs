@@ -5,13 +5,15 @@
 //! binary. It ends with an error if anything panicked, if a client beside them was not served all
 //! the time, or if the broker's memory grew in the second half of the run.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+mod process;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use meterbridge::broker::{Probed, probe};
+use process::Process;
 
 fn main() {
     let numbers: Vec<u64> =
@@ -87,13 +89,13 @@ fn through_sockets(count: u64, seed: u64) -> bool {
         while sent.load(Ordering::Relaxed) < count {
             slowest = slowest.max(witness.is_served());
             if sent.load(Ordering::Relaxed) > count / 2 {
-                half_way.get_or_insert_with(|| broker.memory_mb());
+                half_way.get_or_insert_with(|| broker.process.memory_mb());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     });
     witness.is_served();
-    let end = broker.memory_mb();
+    let end = broker.process.memory_mb();
     let half_way = half_way.unwrap_or(end);
     let (panics, codec) = (
         broker.number("meterbridge_broker_connection_panics_total"),
@@ -314,34 +316,21 @@ impl Witness {
 
 /// The release binary.
 struct Broker {
-    process: Child,
+    process: Process,
     port: u16,
     web: u16,
-    _dir: tempfile::TempDir,
 }
 
 impl Broker {
     fn start() -> Broker {
         let dir = tempfile::tempdir().expect("a scratch directory");
-        let (port, web) = (free_port(), free_port());
-        let mut process = Command::new(env!("CARGO_BIN_EXE_meterbridge"))
-            .current_dir(&dir)
-            .args(["--set", &format!("broker.listen=0.0.0.0:{port}")])
-            .args(["--set", "broker.allow_anonymous=true"])
-            .args(["--set", &format!("web.listen=127.0.0.1:{web}")])
-            .args(["--set", &format!("data_dir={}", dir.path().join("data").display())])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the gateway starts");
-        let mut log = BufReader::new(process.stderr.take().expect("stderr is piped"));
-        let mut line = String::new();
-        while !line.contains("web server listens") {
-            line.clear();
-            assert_ne!(log.read_line(&mut line).expect("the log is text"), 0, "the gateway ended");
-        }
-        // Read on, or the gateway would wait for room in the pipe.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Broker { process, port, web, _dir: dir }
+        let settings =
+            ["broker.listen=0.0.0.0:0", "broker.allow_anonymous=true", "web.listen=127.0.0.1:0"];
+        let (process, mut log) = Process::gateway(dir, &settings);
+        let port = log.address("mqtt broker listens").port();
+        let web = log.address("web server listens").port();
+        log.drain();
+        Broker { process, port, web }
     }
 
     /// One of the numbers at /metrics.
@@ -354,30 +343,6 @@ impl Broker {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|rest| rest.trim().parse().ok()).expect("the number is there")
     }
-
-    /// Resident memory, from /proc.
-    fn memory_mb(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))
-            .expect("the broker runs");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = resident.and_then(|line| line.trim().split(' ').next());
-        kilobytes.and_then(|number| number.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A port below those that the system hands out for outgoing connections.
-fn free_port() -> u16 {
-    (0..1000)
-        .map(|_| fastrand::u16(15_000..30_000))
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("one of a thousand ports is free")
 }
 
 const THREADS: u64 = 2;

@@ -5,16 +5,18 @@
 //! arrived, how late, and what the gateway took of processor and memory. Load, gateway and client
 //! share the machine.
 
+mod process;
+
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use meter_protocols::brultech::{Format, Packet};
 use meterbridge::model::{Channel, Make, Quantity, SensorId};
+use process::Process;
 
 /// One load.
 struct Scenario {
@@ -253,10 +255,9 @@ fn sequence(
 
 /// The gateway's process.
 struct Gateway {
-    process: Child,
+    process: Process,
     broker: String,
     meters: String,
-    _dir: tempfile::TempDir,
 }
 
 struct Usage {
@@ -268,60 +269,23 @@ impl Gateway {
     fn start() -> Gateway {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let config = dir.path().join("config.yaml");
-        let text = format!(
-            "data_dir: {}\nbroker: {{listen: 127.0.0.1:0}}\nweb: {{listen: 127.0.0.1:0}}\n\
-             meters:\n  - {{name: load, kind: brultech, link: {{listen: 127.0.0.1:0}}}}\n",
-            dir.path().join("data").display()
-        );
+        let text = "broker: {listen: 127.0.0.1:0}\nweb: {listen: 127.0.0.1:0}\n\
+             meters:\n  - {name: load, kind: brultech, link: {listen: 127.0.0.1:0}}\n";
         std::fs::write(&config, text).expect("the scratch directory is writable");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_meterbridge"))
-            .arg("--config")
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the gateway starts");
-        let mut log = BufReader::new(process.stderr.take().expect("stderr is piped"));
-        let mut address = |what: &str| {
-            let mut line = String::new();
-            while !line.contains(what) {
-                line.clear();
-                let read = log.read_line(&mut line).expect("the log is text");
-                assert_ne!(read, 0, "the gateway ended");
-            }
-            let address = line.rsplit("address=").next().unwrap_or_default();
-            address.trim().to_owned()
-        };
-        let broker = address("mqtt broker listens");
-        let meters = address("meters may dial in");
-        // Read on, or the gateway would wait for room in the pipe.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Gateway { process, broker, meters, _dir: dir }
+        let (process, mut log) = Process::gateway(dir, &[]);
+        let broker = log.address("mqtt broker listens").to_string();
+        let meters = log.address("meters may dial in").to_string();
+        log.drain();
+        Gateway { process, broker, meters }
     }
 
-    /// Processor time and resident memory, from /proc.
+    /// Processor time and resident memory.
     fn usage(&self) -> Usage {
-        let read = |file: &str| {
-            std::fs::read_to_string(format!("/proc/{}/{file}", self.process.id()))
-                .expect("the gateway runs")
-        };
-        let stat = read("stat");
+        let stat = self.process.proc("stat");
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
         let ticks = |place: usize| fields.get(place).and_then(|field| field.parse().ok());
         // utime and stime, in hundredths of a second on every Linux there is.
         let ticks: u64 = ticks(12).unwrap_or(0) + ticks(13).unwrap_or(0);
-        let status = read("status");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes: f64 = resident
-            .and_then(|line| line.trim().split(' ').next())
-            .and_then(|number| number.parse().ok())
-            .unwrap_or(0.0);
-        Usage { cpu: Duration::from_millis(ticks * 10), memory_mb: kilobytes / 1024.0 }
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        Usage { cpu: Duration::from_millis(ticks * 10), memory_mb: self.process.memory_mb() }
     }
 }

@@ -191,25 +191,9 @@ impl Inflight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::publication::Draft;
-    use crate::broker::queue::SubscriptionIds;
 
     fn item(qos: QoS) -> Queued {
-        let draft = Draft {
-            topic: "a",
-            payload: b"",
-            qos,
-            retain: false,
-            expiry: None,
-            properties: Vec::new(),
-        };
-        Queued {
-            publication: { draft }.share(),
-            qos,
-            retain: false,
-            ids: SubscriptionIds::new(),
-            share: None,
-        }
+        Queued::empty("a", qos)
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::access::Login;
 use super::clients::Clients;
 use super::external::{ExternalLink, ExternalSubscription};
 use super::filter::{self, Filter, FilterError};
-use super::packet::QoS;
+use super::packet;
 use super::pressure::Crowded;
 use super::publication::{Draft, Publication};
 use super::queue::{Queued, SubscriptionIds};
@@ -20,6 +20,26 @@ use super::retained::Feed;
 use super::router::{Grant, Router};
 use super::session::{Outgoing, Session, Taken, Terms};
 use super::stats::{BrokerStats, Throttle};
+
+/// How much the gateway asks for a message. QoS 2 is not among it: all that the gateway says may come
+/// twice without harm, and across a connection that is lost and a process that ends only QoS 1 can be
+/// promised with what other brokers keep. Clients of the embedded broker have QoS 2 among themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QoS {
+    /// 0: for those who listen now; sent once, never repeated.
+    AtMostOnce,
+    /// 1: repeated until acknowledged.
+    AtLeastOnce,
+}
+
+impl From<QoS> for packet::QoS {
+    fn from(qos: QoS) -> Self {
+        match qos {
+            QoS::AtMostOnce => Self::AtMostOnce,
+            QoS::AtLeastOnce => Self::AtLeastOnce,
+        }
+    }
+}
 
 /// A message from the gateway, borrowed from where it was written: the broker copies it once, and
 /// only when somebody is to have it.
@@ -145,7 +165,7 @@ impl Embedded {
         let drafts = drafts.map(|message| Draft {
             topic: message.topic,
             payload: message.payload,
-            qos: message.qos,
+            qos: message.qos.into(),
             retain: message.retain,
             expiry: None,
             properties: Vec::new(),
@@ -163,7 +183,7 @@ impl Embedded {
             .attach(Terms { expiry: 0, owner: Login::default(), will: None, window: 0 })
             .expect("a session that was just made has not ended");
         let grant = Grant {
-            qos: QoS::AtMostOnce,
+            qos: packet::QoS::AtMostOnce,
             no_local: false,
             retain_as_published: false,
             id: None,
@@ -173,7 +193,7 @@ impl Embedded {
         if parsed.share.is_none() {
             session.put_feed(
                 attached.generation,
-                Feed::new(filter, QoS::AtMostOnce, None, None),
+                Feed::new(filter, packet::QoS::AtMostOnce, None, None),
                 false,
             );
         }

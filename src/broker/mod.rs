@@ -59,8 +59,7 @@ pub use external::{
 };
 pub use filter::{FilterError, check_filter};
 pub use limits::Limits;
-pub use link::{Link, Message, Received, Subscription};
-pub use packet::QoS;
+pub use link::{Link, Message, QoS, Received, Subscription};
 pub use ports::TlsSettings;
 pub use pressure::Crowded;
 pub use service::{Numbers, Service, ServiceError};

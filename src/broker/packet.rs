@@ -11,7 +11,8 @@ use bytes::Bytes;
 /// Quality of service of a message or a subscription, in the order of its promise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
-pub enum QoS {
+#[expect(clippy::enum_variant_names, reason = "they are MQTT's own")]
+pub(crate) enum QoS {
     /// 0: sent once, never repeated.
     #[default]
     AtMostOnce = 0,
@@ -24,7 +25,7 @@ pub enum QoS {
 impl QoS {
     /// The QoS with this number on the wire, `None` for 3 and above.
     #[must_use]
-    pub fn from_level(level: u8) -> Option<Self> {
+    pub(crate) fn from_level(level: u8) -> Option<Self> {
         match level {
             0 => Some(Self::AtMostOnce),
             1 => Some(Self::AtLeastOnce),

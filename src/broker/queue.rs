@@ -184,21 +184,25 @@ const FEED_MESSAGES: usize = 1024;
 const FEED_BYTES: usize = 1024 * 1024;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::broker::publication::Draft;
-
-    fn item(topic: &str, qos: QoS) -> Queued {
-        let draft =
-            Draft { topic, payload: b"", qos, retain: false, expiry: None, properties: Vec::new() };
-        Queued {
-            publication: { draft }.share(),
+impl Queued {
+    /// An empty message, for tests.
+    pub(crate) fn empty(topic: &str, qos: QoS) -> Self {
+        let mut draft = crate::broker::publication::Draft {
+            topic,
+            payload: b"",
             qos,
             retain: false,
-            ids: SubscriptionIds::new(),
-            share: None,
-        }
+            expiry: None,
+            properties: Vec::new(),
+        };
+        let publication = draft.share();
+        Self { publication, qos, retain: false, ids: SubscriptionIds::new(), share: None }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn drain(queue: &mut Queue, window_open: bool) -> Vec<String> {
         std::iter::from_fn(|| queue.pop(window_open))
@@ -212,7 +216,7 @@ mod tests {
         for (topic, qos) in
             [("a", QoS::AtLeastOnce), ("b", QoS::AtMostOnce), ("c", QoS::ExactlyOnce)]
         {
-            assert_eq!(queue.push(item(topic, qos)), Pushed::Kept);
+            assert_eq!(queue.push(Queued::empty(topic, qos)), Pushed::Kept);
         }
         assert_eq!(drain(&mut queue, false), ["b"]);
         assert_eq!(drain(&mut queue, true), ["a", "c"]);
@@ -223,23 +227,23 @@ mod tests {
     fn a_full_queue_drops_the_oldest_qos_0_and_never_what_is_to_be_acknowledged() {
         let mut queue = Queue::new(3, 10_000);
         for topic in ["a", "b"] {
-            queue.push(item(topic, QoS::AtMostOnce));
+            queue.push(Queued::empty(topic, QoS::AtMostOnce));
         }
-        queue.push(item("c", QoS::AtLeastOnce));
-        assert_eq!(queue.push(item("d", QoS::AtMostOnce)), Pushed::Dropped(1));
-        assert_eq!(queue.push(item("e", QoS::AtLeastOnce)), Pushed::Dropped(1));
-        assert_eq!(queue.push(item("f", QoS::AtLeastOnce)), Pushed::Dropped(1));
-        assert_eq!(queue.push(item("g", QoS::AtLeastOnce)), Pushed::Overflow);
-        assert_eq!(queue.push(item("h", QoS::AtMostOnce)), Pushed::Dropped(1));
+        queue.push(Queued::empty("c", QoS::AtLeastOnce));
+        assert_eq!(queue.push(Queued::empty("d", QoS::AtMostOnce)), Pushed::Dropped(1));
+        assert_eq!(queue.push(Queued::empty("e", QoS::AtLeastOnce)), Pushed::Dropped(1));
+        assert_eq!(queue.push(Queued::empty("f", QoS::AtLeastOnce)), Pushed::Dropped(1));
+        assert_eq!(queue.push(Queued::empty("g", QoS::AtLeastOnce)), Pushed::Overflow);
+        assert_eq!(queue.push(Queued::empty("h", QoS::AtMostOnce)), Pushed::Dropped(1));
         assert_eq!(drain(&mut queue, true), ["c", "e", "f"]);
     }
 
     #[test]
     fn bytes_are_bounded_as_well() {
-        let size = item("a", QoS::AtMostOnce).publication.size();
+        let size = Queued::empty("a", QoS::AtMostOnce).publication.size();
         let mut queue = Queue::new(100, 2 * size);
         for topic in ["a", "b", "c"] {
-            queue.push(item(topic, QoS::AtMostOnce));
+            queue.push(Queued::empty(topic, QoS::AtMostOnce));
         }
         assert_eq!(drain(&mut queue, true), ["b", "c"]);
     }

@@ -15,31 +15,40 @@ fn retained<'a>(topic: &'a str, payload: &'a str) -> Message<'a> {
     Message { topic, payload: payload.as_bytes(), qos: QoS::AtLeastOnce, retain: true }
 }
 
+/// Publishes with each QoS to itself and counts what comes; the two clients of rumqttc have the same
+/// shape and no type in common.
+macro_rules! every_qos_comes_once {
+    ($options:expr, $expected:expr, $client:ident, $qos:ident, $event:ident, $packet:ident) => {
+        let (client, mut events) = $client::new($options, 100);
+        let mut work = JoinSet::new();
+        work.spawn(async move {
+            client.subscribe("/sensor/#", $qos::ExactlyOnce).await.unwrap();
+            for n in 0..300_u32 {
+                let qos = [$qos::AtMostOnce, $qos::AtLeastOnce, $qos::ExactlyOnce][n as usize % 3];
+                client.publish(format!("/sensor/{n}"), qos, false, n.to_string()).await.unwrap();
+            }
+            client
+        });
+        let mut seen = BTreeSet::new();
+        within(async {
+            while seen.len() < $expected {
+                let event = events.poll().await.unwrap();
+                if let $event::Incoming($packet::Publish(publish)) = event {
+                    assert!(seen.insert(publish.topic), "once each");
+                }
+            }
+        })
+        .await;
+    };
+}
+
 #[tokio::test]
 async fn rumqttc_on_3_1_1_at_every_qos() {
     use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
     let broker = TestBroker::start().await;
     let mut options = MqttOptions::new("rumqttc", "127.0.0.1", broker.address.port());
     options.set_keep_alive(Duration::from_secs(5));
-    let (client, mut events) = AsyncClient::new(options, 100);
-    let mut work = JoinSet::new();
-    work.spawn(async move {
-        client.subscribe("/sensor/#", QoS::ExactlyOnce).await.unwrap();
-        for n in 0..300_u32 {
-            let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][n as usize % 3];
-            client.publish(format!("/sensor/{n}"), qos, false, n.to_string()).await.unwrap();
-        }
-        client
-    });
-    let mut seen = BTreeSet::new();
-    within(async {
-        while seen.len() < 300 {
-            if let Event::Incoming(Packet::Publish(publish)) = events.poll().await.unwrap() {
-                assert!(seen.insert(publish.topic), "once each");
-            }
-        }
-    })
-    .await;
+    every_qos_comes_once!(options, 300, AsyncClient, QoS, Event, Packet);
 }
 
 #[tokio::test]
@@ -50,25 +59,7 @@ async fn rumqttc_on_5_at_every_qos() {
     let broker = TestBroker::start().await;
     broker.link.publish(retained("/sensor/retained", "old"));
     let options = MqttOptions::new("rumqttc", "127.0.0.1", broker.address.port());
-    let (client, mut events) = AsyncClient::new(options, 100);
-    let mut work = JoinSet::new();
-    work.spawn(async move {
-        client.subscribe("/sensor/#", QoS::ExactlyOnce).await.unwrap();
-        for n in 0..300_u32 {
-            let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][n as usize % 3];
-            client.publish(format!("/sensor/{n}"), qos, false, n.to_string()).await.unwrap();
-        }
-        client
-    });
-    let mut seen = BTreeSet::new();
-    within(async {
-        while seen.len() < 301 {
-            if let Event::Incoming(Packet::Publish(publish)) = events.poll().await.unwrap() {
-                assert!(seen.insert(publish.topic), "once each");
-            }
-        }
-    })
-    .await;
+    every_qos_comes_once!(options, 301, AsyncClient, QoS, Event, Packet);
 }
 
 /// mosquitto's own tools are part of the test machine; without them there is nothing to compare.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meterbridge::broker::{Link, Message, QoS};
+use meterbridge::broker::{Message, QoS};
 
 use crate::support::{Raw, TestBroker, connect_with, packet, string, within};
 
@@ -70,7 +70,7 @@ async fn overlapping_subscriptions_deliver_once_with_the_highest_qos_and_all_ids
         subscriber.send(&packet(0x82, &body)).await;
         assert_eq!(subscriber.packet().await.0, 0x90);
     }
-    broker.link.publish(message("a/b", "x", QoS::ExactlyOnce, false));
+    broker.publish_with_qos_2(&[("a/b", b"x")], false).await;
     let (first, body) = subscriber.packet().await;
     assert_eq!(first, 0x32, "QoS 1, the highest granted");
     let mut ids = body[7 + 1..body.len() - 1].to_vec();
@@ -94,16 +94,17 @@ async fn system_topics_are_kept_from_leading_wildcards() {
     assert_eq!(subscriber.message().await.3, b"now");
 }
 
-fn retain_many(link: &Link, count: usize) {
+async fn retain_many(broker: &TestBroker, count: usize) {
     let topics: Vec<String> = (0..count).map(|n| format!("/sensor/{n:05}/gauge")).collect();
-    let payload = "[1,2,\"W\"]";
-    link.publish_all(topics.iter().map(|topic| message(topic, payload, QoS::ExactlyOnce, true)));
+    let payload = &b"[1,2,\"W\"]"[..];
+    let messages: Vec<_> = topics.iter().map(|topic| (topic.as_str(), payload)).collect();
+    broker.publish_with_qos_2(&messages, true).await;
 }
 
 #[tokio::test]
 async fn a_thousand_retained_messages_reach_a_new_subscriber_once_at_every_qos() {
     let broker = TestBroker::start().await;
-    retain_many(&broker.link, 1_000);
+    retain_many(&broker, 1_000).await;
     for (level, qos) in [(4, 0), (4, 1), (4, 2), (5, 0), (5, 1), (5, 2)] {
         let mut subscriber = broker.client(level, "s").await;
         subscriber.subscribe("#", qos).await;
@@ -115,7 +116,7 @@ async fn a_thousand_retained_messages_reach_a_new_subscriber_once_at_every_qos()
 async fn fifty_thousand_retained_messages_reach_a_new_subscriber_once_at_every_qos() {
     // A queue far smaller than the retained set: it is fed as it empties.
     let broker = TestBroker::with(|settings| settings.limits.queued_messages = 1_500).await;
-    retain_many(&broker.link, 50_000);
+    retain_many(&broker, 50_000).await;
     for qos in [0, 1, 2] {
         let mut subscriber = broker.client(4, "s").await;
         subscriber.subscribe("#", qos).await;
@@ -295,7 +296,7 @@ async fn each_filter_of_a_subscribe_gets_its_own_answer() {
 #[tokio::test]
 async fn the_link_publishes_and_subscribes_without_a_socket() {
     let broker = TestBroker::start().await;
-    retain_many(&broker.link, 3_000);
+    retain_many(&broker, 3_000).await;
     let mut subscription = broker.link.subscribe("/sensor/+/gauge").unwrap();
     for n in 0..3_000 {
         let received = within(subscription.recv()).await.unwrap();

@@ -48,6 +48,30 @@ impl TestBroker {
     }
 
     /// Stops it cleanly and answers what `run` returned.
+    /// Publishes with QoS 2, as a client can and the gateway cannot, and leaves.
+    pub(crate) async fn publish_with_qos_2(&self, messages: &[(&str, &[u8])], retain: bool) {
+        let mut client = self.client(4, "publisher").await;
+        for group in messages.chunks(50) {
+            let packets = group.iter().zip(1..);
+            let packets: Vec<u8> = packets
+                .flat_map(|((topic, payload), id)| {
+                    publish(4, topic, payload, 0x04 | u8::from(retain), id)
+                })
+                .collect();
+            client.send(&packets).await;
+            for _ in group {
+                let (first, body) = client.packet().await;
+                assert_eq!(first, 0x50, "PUBREC");
+                client.send(&[0x62, 2, body[0], body[1]]).await;
+            }
+            for _ in group {
+                assert_eq!(client.packet().await.0, 0x70, "PUBCOMP");
+            }
+        }
+        client.send(&[0xE0, 0]).await;
+        client.until_closed().await;
+    }
+
     pub(crate) async fn stop(mut self) -> Result<(), BrokerError> {
         self.stop.cancel();
         within(self.task.join_next()).await.unwrap().unwrap()

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod awkward;
 mod bridge;
 mod faults;
 mod gateway;

@@ -3,9 +3,12 @@
 //! A single task reads, writes and keeps account of what is under way, and waits for nothing but
 //! its socket: the outbox lays out what is to be sent, and a packet id stands for each message until
 //! its PUBACK. The outbox hears of the acknowledgement and nothing else; a message whose connection
-//! ends simply comes again with the next one.
+//! ends simply comes again with the next one. `sending` and `receiving` are what it does both ways.
 
-use std::collections::{BTreeMap, HashMap};
+mod receiving;
+mod sending;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -16,9 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::fault::Fault;
 use super::shelf::Entry;
-use super::stats::ExternalStats;
 use super::transport::{Stream, within};
-use super::wire::{Hello, Incoming, Outgoing, Terms, Wire};
+use super::wire::{Hello, Incoming, Terms, Wire};
 
 /// What a connection came to.
 #[derive(Debug, Default)]
@@ -32,11 +34,19 @@ pub(super) struct Report {
 }
 
 /// A message at which the broker may have ended the connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Suspect {
     pub(super) seq: i64,
     pub(super) topic: Box<str>,
     pub(super) size: usize,
+    pub(super) retain: bool,
+}
+
+impl Suspect {
+    /// Whether this is the other one, or has taken its place.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.seq == other.seq || (self.retain && other.retain && self.topic == other.topic)
+    }
 }
 
 /// A connection that the broker has accepted.
@@ -52,6 +62,8 @@ pub(super) struct Connection<'a> {
     last_id: u16,
     /// The filters that are subscribed to, each with the number it was wanted with.
     made: BTreeMap<Box<str>, u64>,
+    /// QoS 2 messages that came and are not released, by packet id.
+    received: HashSet<u16>,
     heard: Instant,
     next_ping: Instant,
     /// From this message of the outbox on, until one is acknowledged: one at a time, each after a
@@ -127,6 +139,7 @@ pub(super) async fn open<'a>(
         messages: 0,
         last_id: 0,
         made: BTreeMap::new(),
+        received: HashSet::new(),
         heard: now,
         next_ping: now,
         careful,
@@ -185,7 +198,7 @@ impl Connection<'_> {
             let timer = deadline.map_or(self.next_ping, |at| self.next_ping.min(at));
             self.incoming.reserve(READ_BYTES);
             tokio::select! {
-                got = read.read_buf(&mut self.incoming) => {
+                got = read.read_buf(&mut self.incoming), if self.out.len() < MOST_BYTES => {
                     if got.map_err(Fault::of_io)? == 0 {
                         return Err(Fault::Closed);
                     }
@@ -224,197 +237,6 @@ impl Connection<'_> {
             Ok(done) => done.map_err(Fault::of_io),
             Err(_) => Err(Fault::Slow { doing: "saying goodbye", after: FAREWELL / 4 }),
         }
-    }
-
-    /// Writes what is to be sent into the buffer, as far as the buffer and the window have room.
-    fn fill(&mut self) -> Result<(), Fault> {
-        self.subscribe()?;
-        while self.messages < self.window() && self.out.len() < WRITE_BYTES {
-            let Some(entry) = self.held.take().or_else(|| self.shared.outbox.take()) else { break };
-            if self.careful.is_some_and(|from| entry.seq >= from) && !self.is_proved()? {
-                self.held = Some(entry);
-                break;
-            }
-            self.send(entry);
-        }
-        while self.out.len() < WRITE_BYTES {
-            let Some(message) = self.shared.live.pop() else { break };
-            let (topic, payload) = (&*message.topic, message.payload);
-            let outgoing = Outgoing { id: None, topic, payload, retain: false };
-            match self.wire.publish(outgoing, &mut self.out) {
-                Ok(()) => ExternalStats::count(&self.shared.stats.messages_sent),
-                Err(large) => self.too_large(topic, large.size),
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether nothing is under way and a ping was answered since; asks for that otherwise.
-    fn is_proved(&mut self) -> Result<bool, Fault> {
-        if self.messages > 0 {
-            self.proof = Proof::None;
-        } else if self.proof == Proof::None {
-            self.proof = Proof::Asked;
-            self.wire.ping(&mut self.out)?;
-        }
-        Ok(self.messages == 0 && self.proof == Proof::Given)
-    }
-
-    fn window(&self) -> usize {
-        let granted = self.terms.receive_maximum.unwrap_or(u16::MAX);
-        usize::from(self.shared.settings.inflight.min(granted).max(1))
-    }
-
-    fn send(&mut self, entry: Entry) {
-        let Entry { seq, topic, payload, retain } = entry;
-        let id = (!self.terms.without_qos_1).then(|| self.next_id());
-        let size = topic.len() + payload.len();
-        let retain = retain && !self.terms.without_retain;
-        let outgoing = Outgoing { id, topic: &topic, payload, retain };
-        match self.wire.publish(outgoing, &mut self.out) {
-            Ok(()) => ExternalStats::count(&self.shared.stats.messages_sent),
-            Err(large) => {
-                self.too_large(&topic, large.size);
-                return self.shared.outbox.done(seq);
-            }
-        }
-        match id {
-            Some(id) => {
-                self.under_way.insert(id, UnderWay::Message(Suspect { seq, topic, size }));
-                self.messages += 1;
-            }
-            None => self.shared.outbox.done(seq),
-        }
-    }
-
-    fn too_large(&self, topic: &str, size: usize) {
-        let stats = &self.shared.stats;
-        ExternalStats::count(&stats.too_large);
-        if let Some(before) = self.shared.too_large.pass() {
-            let most = self.wire.outgoing;
-            tracing::error!(
-                topic,
-                size,
-                most,
-                before,
-                "message dropped: the broker takes no packet of this size; raise its limit \
-                 (mosquitto: max_packet_size) or broker.limits.packet_size"
-            );
-        }
-    }
-
-    /// Makes the subscriptions that are wanted and not made, and the other way round.
-    fn subscribe(&mut self) -> Result<(), Fault> {
-        let wanted = self.shared.subscriptions.wanted();
-        if wanted == self.made {
-            return Ok(());
-        }
-        for (filter, number) in &wanted {
-            if self.made.get(filter) != Some(number) {
-                let id = self.next_id();
-                self.wire.subscribe(id, filter, &mut self.out)?;
-                self.under_way.insert(id, UnderWay::Subscribe(filter.clone()));
-            }
-        }
-        let made = std::mem::replace(&mut self.made, wanted);
-        for filter in
-            made.into_keys().filter(|filter| !self.made.contains_key(filter)).collect::<Vec<_>>()
-        {
-            let id = self.next_id();
-            self.wire.unsubscribe(id, &filter, &mut self.out)?;
-            self.under_way.insert(id, UnderWay::Unsubscribe);
-        }
-        Ok(())
-    }
-
-    /// A packet id that stands for nothing. The window is far smaller than their number.
-    fn next_id(&mut self) -> u16 {
-        loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            if !self.under_way.contains_key(&self.last_id) {
-                return self.last_id;
-            }
-        }
-    }
-
-    fn take_packets(&mut self) -> Result<(), Fault> {
-        let client_id = &self.shared.settings.client_id;
-        while let Some(packet) = self.wire.read(&mut self.incoming, client_id)? {
-            self.take(packet)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, packet: Incoming) -> Result<(), Fault> {
-        match packet {
-            Incoming::Publish { id, topic, payload, retain } => {
-                let Ok(topic) = std::str::from_utf8(&topic) else {
-                    return Err(Fault::Malformed("a topic that is not UTF-8".to_owned()));
-                };
-                ExternalStats::count(&self.shared.stats.messages_received);
-                self.shared.subscriptions.deliver(topic, &payload, retain);
-                if let Some(id) = id {
-                    self.wire.acknowledge(id, &mut self.out)?;
-                }
-            }
-            Incoming::Acknowledged(id, refusal) => self.acknowledged(id, refusal)?,
-            Incoming::Subscribed(id, refusal) => match self.under_way.remove(&id) {
-                Some(UnderWay::Subscribe(filter)) => {
-                    if let Some(reason) = refusal {
-                        tracing::error!(
-                            filter = &*filter,
-                            reason,
-                            "the broker refuses a subscription: what comes by it, such as \
-                             commands, will not arrive; let the gateway's user read it"
-                        );
-                    }
-                }
-                _ => return Err(unasked("SUBACK", id)),
-            },
-            Incoming::Unsubscribed(id) => match self.under_way.remove(&id) {
-                Some(UnderWay::Unsubscribe) => {}
-                _ => return Err(unasked("UNSUBACK", id)),
-            },
-            Incoming::Pong if self.proof == Proof::Asked => self.proof = Proof::Given,
-            Incoming::Pong => self.stop_worrying(),
-            Incoming::Accepted(_) => {
-                return Err(Fault::Malformed("a second CONNACK".to_owned()));
-            }
-        }
-        Ok(())
-    }
-
-    /// What was doubtful is gone from the outbox: another message has taken its place, say.
-    fn stop_worrying(&mut self) {
-        let nothing_left = self.messages == 0 && self.held.is_none();
-        if nothing_left && self.shared.outbox.is_empty() && self.careful.take().is_some() {
-            self.shared.live.open();
-        }
-    }
-
-    fn acknowledged(&mut self, id: u16, refusal: Option<String>) -> Result<(), Fault> {
-        let Some(UnderWay::Message(message)) = self.under_way.remove(&id) else {
-            return Err(unasked("PUBACK", id));
-        };
-        self.messages -= 1;
-        if self.careful.is_some_and(|from| message.seq >= from) {
-            self.careful = None;
-            self.shared.live.open();
-        }
-        self.shared.outbox.done(message.seq);
-        if let Some(reason) = refusal {
-            ExternalStats::count(&self.shared.stats.refused);
-            if let Some(before) = self.shared.refusals.pass() {
-                tracing::error!(
-                    topic = &*message.topic,
-                    reason,
-                    before,
-                    "the broker refuses a message, which is lost: let the gateway's user write \
-                     this topic"
-                );
-            }
-        }
-        Ok(())
     }
 
     /// Called when it is time for a ping, and earlier at times.
@@ -464,3 +286,5 @@ const KEEP_ALIVE: u16 = 30;
 const FAREWELL: Duration = Duration::from_millis(1200);
 const READ_BYTES: usize = 8 * 1024;
 const WRITE_BYTES: usize = 64 * 1024;
+/// Answers that wait for a broker that does not read: no more is read from it meanwhile.
+const MOST_BYTES: usize = 1024 * 1024;

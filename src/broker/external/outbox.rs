@@ -6,7 +6,6 @@
 //! retained topic, because the broker may have forgotten.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::shelf::{Entry, Outcome, Shelf, ShelfError, Turn};
+use super::shelf::{Entry, Outcome, Turn};
 use super::stats::ExternalStats;
 use crate::broker::stats::Throttle;
 use crate::model::Timestamp;
@@ -48,6 +47,7 @@ struct State {
     fresh: Vec<Entry>,
     fresh_bytes: usize,
     done: Vec<i64>,
+    given_up: Vec<i64>,
     ready: VecDeque<Entry>,
     rewind: bool,
     /// Counts the connections, so that a page read for an earlier one is not sent.
@@ -64,6 +64,13 @@ struct State {
     refused: u64,
     full: bool,
     closed: bool,
+}
+
+impl State {
+    fn has_news(&self) -> bool {
+        let still = self.fresh.is_empty() && self.done.is_empty() && self.given_up.is_empty();
+        !still || self.rewind
+    }
 }
 
 impl Outbox {
@@ -197,6 +204,12 @@ impl Outbox {
         }
     }
 
+    /// The broker has not got this message and is not to get it with the next connection either.
+    pub(super) fn give_up(&self, seq: i64) {
+        self.state.lock().given_up.push(seq);
+        self.work.notify_one();
+    }
+
     /// Whether everything is acknowledged.
     pub(super) fn is_empty(&self) -> bool {
         let state = self.state.lock();
@@ -209,19 +222,64 @@ impl Outbox {
         self.work.notify_one();
     }
 
+    /// Returns when there may be something for the keeper to do.
+    pub(super) fn work(&self) -> impl Future<Output = ()> {
+        self.work.notified()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    pub(super) fn stats(&self) -> &ExternalStats {
+        &self.stats
+    }
+
+    /// Takes in what is on disk: the messages that count against the limit and their bytes, and all
+    /// that wait.
+    pub(super) fn recount(&self, held: (usize, usize), waiting: u64) {
+        let mut state = self.state.lock();
+        let fresh = counted(&state.fresh);
+        state.held = (held.0 + fresh.0, held.1 + fresh.1);
+        state.waiting = waiting + state.fresh.len() as u64;
+        self.gauge(&state);
+    }
+
+    /// Only these are left of what counts: what came last, and what came since.
+    pub(super) fn recount_fresh(&self, turn: &Turn) {
+        self.recount(counted(&turn.fresh), turn.fresh.len() as u64);
+    }
+
+    /// A turn that could not be done is still to be done.
+    pub(super) fn put_back(&self, turn: Turn) {
+        let mut state = self.state.lock();
+        let prepend = |mut first: Vec<Entry>, then: &mut Vec<Entry>| {
+            first.append(then);
+            *then = first;
+        };
+        state.fresh_bytes += turn.fresh.iter().map(Entry::size).sum::<usize>();
+        prepend(turn.fresh, &mut state.fresh);
+        state.done.extend(turn.done);
+        state.given_up.extend(turn.given_up);
+        state.rewind |= turn.rewind;
+        drop(state);
+        self.work.notify_one();
+    }
+
     /// What is to be done; `None`: nothing.
-    fn turn(&self, cursor: i64) -> Option<(Turn, u64)> {
+    pub(super) fn turn(&self, cursor: i64) -> Option<(Turn, u64)> {
         let mut state = self.state.lock();
         state.more |= state.connected && !state.fresh.is_empty();
         let low = state.connected && state.ready.len() <= PAGE / 2;
         let want = if low && state.more { PAGE } else { 0 };
-        if state.fresh.is_empty() && state.done.is_empty() && !state.rewind && want == 0 {
+        if !state.has_news() && want == 0 {
             return None;
         }
         state.fresh_bytes = 0;
         let turn = Turn {
             fresh: std::mem::take(&mut state.fresh),
             done: std::mem::take(&mut state.done),
+            given_up: std::mem::take(&mut state.given_up),
             rewind: std::mem::take(&mut state.rewind),
             want,
             // Without a connection nothing is under way, and all may be replaced.
@@ -231,13 +289,14 @@ impl Outbox {
     }
 
     /// Takes in what a turn came to; the new cursor.
-    fn settle(&self, turn: &Turn, outcome: Outcome, epoch: u64) -> i64 {
+    pub(super) fn settle(&self, turn: &Turn, outcome: Outcome, epoch: u64) -> i64 {
         let mut state = self.state.lock();
         state.waiting = outcome.waiting + state.fresh.len() as u64;
         state.held.0 = state.held.0.saturating_sub(outcome.left.0);
         state.held.1 = state.held.1.saturating_sub(outcome.left.1);
-        let room = state.held.0 < self.limits.messages / 10 * 9
-            && state.held.1 < self.limits.bytes / 10 * 9;
+        let nine_tenths = |limit: usize| limit - limit.div_ceil(10);
+        let room = state.held.0 <= nine_tenths(self.limits.messages)
+            && state.held.1 <= nine_tenths(self.limits.bytes);
         if state.full && room {
             state.full = false;
             let refused = std::mem::take(&mut state.refused);
@@ -261,102 +320,10 @@ impl Outbox {
     }
 }
 
-/// Writes the outbox to disk.
-#[derive(Debug)]
-pub(super) struct Keeper {
-    outbox: Arc<Outbox>,
-    shelf: Shelf,
-    data_dir: PathBuf,
-}
-
-impl Keeper {
-    /// Opens the outbox of an earlier run, or a new one.
-    ///
-    /// # Errors
-    /// When the file cannot be used.
-    pub(super) fn open(data_dir: &Path, outbox: Arc<Outbox>) -> Result<Self, ShelfError> {
-        let shelf = Shelf::open(data_dir)?;
-        let (held, waiting) = shelf
-            .count()
-            .map_err(|source| ShelfError::Open { path: data_dir.join("outbox.db"), source })?;
-        let mut state = outbox.state.lock();
-        (state.held, state.waiting) = (held, waiting);
-        outbox.gauge(&state);
-        drop(state);
-        Ok(Self { outbox, shelf, data_dir: data_dir.to_owned() })
-    }
-
-    /// Keeps until the outbox is closed and everything is written.
-    ///
-    /// # Errors
-    /// Only when the thread that writes was lost.
-    pub(super) async fn run(self) -> Result<(), tokio::task::JoinError> {
-        let Self { outbox, mut shelf, data_dir } = self;
-        let mut cursor = 0;
-        loop {
-            let work = outbox.work.notified();
-            let closed = outbox.state.lock().closed;
-            let Some((mut turn, epoch)) = outbox.turn(cursor) else {
-                if closed {
-                    return Ok(());
-                }
-                work.await;
-                continue;
-            };
-            let (back, done) = tokio::task::spawn_blocking(move || {
-                let outcome = shelf.turn(&turn);
-                (shelf, (turn, outcome))
-            })
-            .await?;
-            shelf = back;
-            let outcome;
-            (turn, outcome) = done;
-            match outcome {
-                Ok(outcome) => cursor = outbox.settle(&turn, outcome, epoch),
-                Err(error) => {
-                    shelf = fall_back(&outbox, shelf, &turn, &error, &data_dir);
-                    cursor = 0;
-                }
-            }
-        }
-    }
-}
-
-/// The disk fails: goes on in memory, with what came last. What was written before stays there for
-/// the next start.
-fn fall_back(
-    outbox: &Outbox,
-    shelf: Shelf,
-    turn: &Turn,
-    error: &rusqlite::Error,
-    data_dir: &Path,
-) -> Shelf {
-    ExternalStats::count(&outbox.stats.outbox_failures);
-    tracing::error!(
-        %error,
-        data_dir = %data_dir.display(),
-        "the outbox cannot be written: messages wait in memory until the next start, and a restart \
-         would lose them; check the disk of data_dir"
-    );
-    let memory = match Shelf::in_memory(turn.cursor) {
-        Ok(memory) => memory,
-        Err(error) => {
-            tracing::error!(%error, "there is no memory for the outbox either");
-            shelf
-        }
-    };
-    let mut state = outbox.state.lock();
-    // Everything is laid out anew from the new shelf.
-    let mut fresh = turn.fresh.clone();
-    fresh.append(&mut state.fresh);
-    state.fresh = fresh;
-    state.fresh_bytes = state.fresh.iter().map(|one| one.topic.len() + one.payload.len()).sum();
-    let counted = state.fresh.iter().filter(|one| !one.retain);
-    state.held = counted.fold((0, 0), |(count, bytes), one| {
-        (count + 1, bytes + one.topic.len() + one.payload.len())
-    });
-    state.more = true;
-    memory
+/// The messages that count against the limit, and their bytes.
+fn counted(fresh: &[Entry]) -> (usize, usize) {
+    let counted = fresh.iter().filter(|entry| !entry.retain);
+    counted.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.size()))
 }
 
 /// Memory for what is on its way to the disk, at least.
@@ -365,3 +332,27 @@ const FRESH_BYTES: usize = 8 * 1024 * 1024;
 const PAGE: usize = 256;
 /// Acknowledgements that are written together while there is enough to do.
 const DONE_GROUP: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_outbox_has_room_again_as_well() {
+        for messages in [1, 2, 9, 100] {
+            let limits = OutboxLimits { messages, bytes: 10_000 };
+            let stats = Arc::<ExternalStats>::default();
+            let outbox = Outbox::new(limits, "event".to_owned(), Arc::clone(&stats));
+            for _ in 0..=messages {
+                outbox.put("a", b"", false);
+            }
+            let (turn, epoch) = outbox.turn(0).unwrap();
+            assert_eq!(turn.fresh.len(), messages + 1, "one was refused, and that is said");
+            let left = counted(&turn.fresh);
+            outbox.settle(&turn, Outcome { left, ..Outcome::default() }, epoch);
+            let (turn, _) = outbox.turn(0).unwrap();
+            let said = String::from_utf8_lossy(&turn.fresh[0].payload).into_owned();
+            assert!(said.contains("\"kind\":\"room\",\"refused\":1"), "{messages}: {said}");
+        }
+    }
+}

@@ -3,7 +3,10 @@
 //! A message that is not retained leaves when the broker has acknowledged it. Of a retained topic
 //! the latest message stays, marked as done, so that a broker that has forgotten it gets it again.
 
+mod copy;
+
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -15,6 +18,13 @@ pub(super) struct Entry {
     pub(super) topic: Box<str>,
     pub(super) payload: Bytes,
     pub(super) retain: bool,
+}
+
+impl Entry {
+    /// Bytes of topic and payload.
+    pub(super) fn size(&self) -> usize {
+        self.topic.len() + self.payload.len()
+    }
 }
 
 /// The open table.
@@ -30,6 +40,8 @@ pub(super) struct Turn {
     pub(super) fresh: Vec<Entry>,
     /// Messages that are done with.
     pub(super) done: Vec<i64>,
+    /// Messages that are not to be sent again, whether or not they are retained.
+    pub(super) given_up: Vec<i64>,
     /// A connection has begun: everything is to be sent again.
     pub(super) rewind: bool,
     /// What was taken up to now.
@@ -67,34 +79,31 @@ impl Shelf {
     /// Opens `outbox.db` in `data_dir`.
     pub(super) fn open(data_dir: &Path) -> Result<Self, ShelfError> {
         let path = data_dir.join("outbox.db");
-        let failed = |source| ShelfError::Open { path: path.clone(), source };
-        let connection = Connection::open(&path).map_err(failed)?;
+        let shelf = Self::at(&path, PATIENCE)?;
+        // State that the broker has is the running gateway's to say again, not its predecessor's.
+        let clear = shelf.connection.execute("DELETE FROM message WHERE done", []);
+        clear.map_err(|source| ShelfError::Open { path, source })?;
+        Ok(shelf)
+    }
+
+    /// Opens the file, and makes it if there is none. `patience`: how long it may be locked.
+    fn at(path: &Path, patience: Duration) -> Result<Self, ShelfError> {
+        let failed = |source| ShelfError::Open { path: path.to_owned(), source };
+        let connection = Connection::open(path).map_err(failed)?;
         let shelf = Self { connection };
         let found: i64 = shelf
-            .prepare()
+            .prepare(patience)
             .and_then(|()| shelf.connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
             .map_err(failed)?;
         if found > VERSION {
-            return Err(ShelfError::Newer { path, found });
+            return Err(ShelfError::Newer { path: path.to_owned(), found });
         }
         shelf.connection.execute_batch(TABLES).map_err(failed)?;
-        // State that the broker has is the running gateway's to say again, not its predecessor's.
-        shelf.connection.execute("DELETE FROM message WHERE done", []).map_err(failed)?;
         Ok(shelf)
     }
 
-    /// One that forgets at the end, for when the disk fails. Its numbers are far from those of the
-    /// one before, of which `cursor` is one, since acknowledgements for these may still come.
-    pub(super) fn in_memory(cursor: i64) -> rusqlite::Result<Self> {
-        let shelf = Self { connection: Connection::open_in_memory()? };
-        shelf.connection.execute_batch(TABLES)?;
-        let first = "INSERT INTO sqlite_sequence (name, seq) VALUES ('message', ?1)";
-        shelf.connection.execute(first, [cursor + (1 << 40)])?;
-        Ok(shelf)
-    }
-
-    fn prepare(&self) -> rusqlite::Result<()> {
-        self.connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    fn prepare(&self, patience: Duration) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(patience)?;
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
         self.connection.pragma_update(None, "cache_size", -256)
@@ -115,7 +124,10 @@ impl Shelf {
         let transaction = self.connection.transaction()?;
         let mut outcome = Outcome { cursor: turn.cursor, ..Outcome::default() };
         for seq in &turn.done {
-            finish(&transaction, *seq, &mut outcome.left)?;
+            finish(&transaction, *seq, false, &mut outcome.left)?;
+        }
+        for seq in &turn.given_up {
+            finish(&transaction, *seq, true, &mut outcome.left)?;
         }
         if turn.rewind {
             transaction.execute("UPDATE message SET done = 0 WHERE done", [])?;
@@ -149,6 +161,7 @@ fn waiting(connection: &Connection) -> rusqlite::Result<usize> {
 fn finish(
     transaction: &Transaction<'_>,
     seq: i64,
+    for_good: bool,
     left: &mut (usize, usize),
 ) -> rusqlite::Result<()> {
     // Cleared, or replaced while it was under way: nothing to say again.
@@ -163,7 +176,7 @@ fn finish(
     let Some((retain, bytes, gone)): Option<(bool, usize, bool)> = row else {
         return Ok(());
     };
-    if retain && !gone {
+    if retain && !gone && !for_good {
         transaction.prepare_cached("UPDATE message SET done = 1 WHERE seq = ?1")?.execute([seq])?;
     } else {
         transaction.prepare_cached("DELETE FROM message WHERE seq = ?1")?.execute([seq])?;
@@ -212,6 +225,8 @@ fn page(transaction: &Transaction<'_>, after: i64, want: usize) -> rusqlite::Res
     Ok(page)
 }
 
+/// How long the file may be locked by somebody else.
+const PATIENCE: Duration = Duration::from_secs(5);
 const PAGE_BYTES: usize = 1024 * 1024;
 const VERSION: i64 = 1;
 

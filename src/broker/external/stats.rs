@@ -40,6 +40,10 @@ pub struct ExternalStats {
     pub refused: AtomicU64,
     /// Messages larger than the broker takes.
     pub too_large: AtomicU64,
+    /// Messages from the broker that were larger than this side takes.
+    pub received_too_large: AtomicU64,
+    /// Gauge: 1 while the outbox is kept in memory because it cannot be written to disk.
+    pub outbox_in_memory: AtomicU64,
     /// Messages given up because the broker ends the connection at each of them.
     pub given_up: AtomicU64,
 }
@@ -68,9 +72,11 @@ impl ExternalStats {
             ("outbox_refused", "counter", &self.outbox_refused),
             ("outbox_messages", "gauge", &self.outbox_messages),
             ("outbox_bytes", "gauge", &self.outbox_bytes),
+            ("outbox_in_memory", "gauge", &self.outbox_in_memory),
             ("outbox_failures", "counter", &self.outbox_failures),
             ("refused", "counter", &self.refused),
             ("too_large", "counter", &self.too_large),
+            ("received_too_large", "counter", &self.received_too_large),
             ("given_up", "counter", &self.given_up),
         ];
         let numbers = numbers
