@@ -13,6 +13,7 @@ mod kill;
 mod limits;
 mod malformed;
 mod pressure;
+mod reasons;
 mod sessions;
 mod support;
 mod tls;

@@ -178,7 +178,7 @@ impl<'a> Handler<'a> {
         let topic = match &resolved {
             None => publish.topic,
             Some(Some(topic)) => topic,
-            Some(None) => return ControlFlow::Break(End::Denied(Reason::TOPIC_ALIAS_INVALID)),
+            Some(None) => return ControlFlow::Break(no_topic_for(publish.alias)),
         };
         let (qos, packet_id) = (publish.qos, publish.packet_id);
         if filter::is_reserved(topic) || !self.terms.identity.may_publish(topic) {
@@ -368,6 +368,16 @@ impl<'a> Handler<'a> {
             return ControlFlow::Break(End::Refused(WireError::Protocol(fault)));
         }
         ControlFlow::Break(End::Left(disconnect))
+    }
+}
+
+/// What a PUBLISH without a topic ends with, when its alias stands for none (MQTT 5, section 3.3.4).
+fn no_topic_for(alias: Option<u16>) -> End {
+    match alias {
+        Some(1..=TOPIC_ALIASES) => {
+            End::Refused(WireError::Protocol("topic alias that was never set"))
+        }
+        _ => End::Denied(Reason::TOPIC_ALIAS_INVALID),
     }
 }
 
