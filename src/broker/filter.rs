@@ -143,8 +143,9 @@ pub(crate) fn literal_prefix(filter: &str) -> &str {
     }
 }
 
-/// Deepest filter taken. Nothing needs more, and each level is a node of the subscription tree.
-pub(crate) const MAX_LEVELS: usize = 200;
+/// Deepest filter taken, one level more than mosquitto's 200 separators need. Each level is a node
+/// of the subscription tree.
+pub(crate) const MAX_LEVELS: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -80,7 +80,10 @@ pub(crate) enum WireError {
     Malformed(&'static str),
     #[error("protocol error: {0}")]
     Protocol(&'static str),
-    #[error("malformed packet: property {id} {fault}")]
+    /// A property that is unknown or of another packet (MQTT 5, section 2.2.2.2).
+    #[error("malformed packet: property {id} does not belong in this packet")]
+    Misplaced { id: u8 },
+    #[error("protocol error: property {id} {fault}")]
     Property { id: u8, fault: &'static str },
     #[error("malformed packet: flags {flags:#06b} on packet type {kind}")]
     Flags { kind: u8, flags: u8 },
@@ -104,7 +107,9 @@ impl WireError {
     /// The reason code that says the same to an MQTT 5 client.
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Malformed(_) | Self::Flags { .. } | Self::Codec(_) => Reason::MALFORMED_PACKET,
+            Self::Malformed(_) | Self::Misplaced { .. } | Self::Flags { .. } | Self::Codec(_) => {
+                Reason::MALFORMED_PACKET
+            }
             Self::Protocol(_)
             | Self::Property { .. }
             | Self::Forbidden { .. }

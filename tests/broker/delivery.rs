@@ -1,6 +1,8 @@
 //! Messages from publishers to subscribers: QoS, wildcards, retained, properties, the gateway's link.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use meterbridge::broker::{Message, QoS};
 
@@ -332,5 +334,27 @@ async fn a_batch_fans_out_to_every_subscriber_whole_and_in_order() {
         for n in 0..500 {
             assert_eq!(subscriber.message().await.3, n.to_string().as_bytes());
         }
+    }
+}
+
+/// Nothing else may be needed to wake a client whose last messages were all dropped.
+#[tokio::test]
+async fn a_message_too_large_for_its_subscriber_holds_up_nothing_behind_it() {
+    let broker = TestBroker::start().await;
+    let mut subscriber = Raw::open(broker.address).await;
+    subscriber.level = 5;
+    subscriber.send(&connect_with(5, "small", 0x02, 0, &[0x27, 0, 0, 0, 20], &[])).await;
+    assert_eq!(subscriber.packet().await.1[1], 0);
+    subscriber.subscribe("a", 1).await;
+    for (qos, round) in [(QoS::AtMostOnce, 1), (QoS::AtLeastOnce, 2)] {
+        broker.link.publish(message("a", "twenty bytes are not enough", qos, false));
+        within(async {
+            while broker.stats.dropped_too_large.load(Ordering::Relaxed) < round {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        broker.link.publish(message("a", "enough", qos, false));
+        assert_eq!(subscriber.message().await.3, b"enough");
     }
 }

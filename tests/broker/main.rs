@@ -14,6 +14,7 @@ mod limits;
 mod malformed;
 mod many;
 mod pressure;
+mod reasons;
 mod sessions;
 mod support;
 mod tls;

@@ -50,6 +50,7 @@ where
     let mut buffer = BytesMut::with_capacity(BUFFER_START);
     let limits = &shared.limits;
     let connect = read_connect(stream, &mut buffer, limits.packet_size.min(CONNECT_LIMIT));
+    let mut room = usize::MAX;
     let refusal = match tokio::time::timeout_at(deadline, connect).await {
         Err(_) => {
             BrokerStats::count(&shared.stats.connect_timeouts);
@@ -58,18 +59,24 @@ where
         }
         Ok(Err(refusal)) => refusal,
         Ok(Ok(connect)) => {
+            room = connect.maximum_packet.map_or(usize::MAX, |size| size as usize);
             shared.clients.let_leave(&connect.client_id).await;
             match admit(connect, peer, shared).await {
                 Err(refusal) => refusal,
                 Ok((presence, close, terms, connack)) => {
-                    let version = terms.version;
-                    answer(stream, version, Reason::SUCCESS, &connack).await?;
-                    return Some(Welcome { presence, close, buffer, terms });
+                    if let Some(packet) = fitting(terms.version, Reason::SUCCESS, connack, room) {
+                        answer(stream, &packet).await?;
+                        return Some(Welcome { presence, close, buffer, terms });
+                    }
+                    // As if it had never come: it was not told of this connection.
+                    presence.leave(Leave { publish_will: false, expiry: None });
+                    let fault = "maximum packet size is below that of CONNACK";
+                    Refusal::Silent(Some(WireError::Protocol(fault)))
                 }
             }
         }
     };
-    refuse(stream, peer, shared, refusal).await;
+    refuse(stream, peer, shared, refusal, room).await;
     None
 }
 
@@ -81,9 +88,8 @@ where
     let mut buffer = BytesMut::with_capacity(BUFFER_START);
     let connect = read_connect(stream, &mut buffer, CONNECT_LIMIT);
     if let Ok(Ok(connect)) = tokio::time::timeout(TURN_AWAY_TIME, connect).await {
-        // The client may be gone; it was refused either way.
-        let reason = Reason::QUOTA_EXCEEDED;
-        let _ = answer(stream, connect.version, reason, &refusal_in_words(reason, None)).await;
+        let room = connect.maximum_packet.map_or(usize::MAX, |size| size as usize);
+        say_no(stream, connect.version, Reason::QUOTA_EXCEEDED, None, room).await;
     }
 }
 
@@ -171,7 +177,7 @@ async fn enter(
         return Err(Reason::QUOTA_EXCEEDED);
     }
     let connack = ConnAck {
-        session_present,
+        session_present: session_present && connect.knows_session_present,
         assigned_client_id: assigned.filter(|_| version == Version::V5),
         keep_alive: server_keep_alive,
         receive_maximum: shared.limits.inflight.max(1),
@@ -212,7 +218,8 @@ fn make_client_id() -> String {
     format!("auto-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
 }
 
-async fn refuse<S>(stream: &mut S, peer: SocketAddr, shared: &Shared, refusal: Refusal)
+/// `room`: the largest packet the client takes.
+async fn refuse<S>(stream: &mut S, peer: SocketAddr, shared: &Shared, refusal: Refusal, room: usize)
 where
     S: AsyncWrite + Unpin,
 {
@@ -227,15 +234,12 @@ where
         }
         Refusal::Logged(version, reason) => {
             BrokerStats::count(&shared.stats.refused_connects);
-            // The client may be gone; it was refused either way.
-            let _ = answer(stream, version, reason, &refusal_in_words(reason, None)).await;
+            say_no(stream, version, reason, None, room).await;
             return;
         }
         Refusal::Answered(version, reason, error) => {
             BrokerStats::count(&shared.stats.refused_connects);
-            // The client may be gone; it was refused either way.
-            let _ =
-                answer(stream, version, reason, &refusal_in_words(reason, error.as_ref())).await;
+            say_no(stream, version, reason, error.as_ref(), room).await;
             let code = reason.0;
             if error.is_none()
                 && let Some(before) = shared.refusals.pass()
@@ -259,20 +263,39 @@ fn refusal_in_words(reason: Reason, error: Option<&WireError>) -> ConnAck {
     ConnAck { reason_string: told.then_some(text), ..ConnAck::default() }
 }
 
-/// Sends CONNACK; `None` when it could not be sent.
-async fn answer<S>(
+/// Sends a CONNACK that refuses, if the client takes one.
+async fn say_no<S>(
     stream: &mut S,
     version: Version,
     reason: Reason,
-    connack: &ConnAck,
-) -> Option<()>
+    error: Option<&WireError>,
+    room: usize,
+) where
+    S: AsyncWrite + Unpin,
+{
+    if let Some(packet) = fitting(version, reason, refusal_in_words(reason, error), room) {
+        // The client may be gone; it was refused either way.
+        let _ = answer(stream, &packet).await;
+    }
+}
+
+/// CONNACK in at most `room` bytes, if need be without the reason in words.
+fn fitting(version: Version, reason: Reason, connack: ConnAck, room: usize) -> Option<BytesMut> {
+    let write = |connack: &ConnAck| {
+        let mut packet = BytesMut::new();
+        wire::write_connack(version, reason, connack, &mut packet).ok()?;
+        (packet.len() <= room).then_some(packet)
+    };
+    write(&connack).or_else(|| write(&ConnAck { reason_string: None, ..connack }))
+}
+
+/// Sends CONNACK; `None` when it could not be sent.
+async fn answer<S>(stream: &mut S, packet: &[u8]) -> Option<()>
 where
     S: AsyncWrite + Unpin,
 {
-    let mut packet = BytesMut::new();
-    wire::write_connack(version, reason, connack, &mut packet).ok()?;
     let send = async {
-        stream.write_all(&packet).await?;
+        stream.write_all(packet).await?;
         stream.flush().await
     };
     match tokio::time::timeout(ANSWER_TIME, send).await {

@@ -63,11 +63,13 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
     /// Writes until the connection ends.
     pub(super) async fn run(&mut self) -> End {
         loop {
-            if self.fill() == Taken::Detached {
+            let taken = self.fill();
+            if taken == Taken::Detached {
                 // Whoever took the session says why; that message is on its way.
                 return std::future::pending().await;
             }
-            if self.buffer.is_empty() && self.unfinished {
+            // The session wakes nobody who was just given something, though none of it be sent.
+            if self.buffer.is_empty() && (self.unfinished || taken == Taken::Some) {
                 tokio::task::yield_now().await;
             } else if self.buffer.is_empty() {
                 self.rest().await;
@@ -81,8 +83,10 @@ impl<'a, W: AsyncWrite + Unpin> Writer<'a, W> {
     pub(super) async fn drain(&mut self) {
         let all = async {
             loop {
-                self.fill();
-                if self.buffer.is_empty() || self.write_out().await.is_err() {
+                let taken = self.fill();
+                if self.buffer.is_empty() && taken == Taken::Some {
+                    tokio::task::yield_now().await;
+                } else if self.buffer.is_empty() || self.write_out().await.is_err() {
                     return;
                 }
             }

@@ -37,6 +37,7 @@ pub(crate) fn decode_connect(header: Header, packet: &[u8]) -> Result<Connect, W
     };
     Ok(Connect {
         version: walk.version,
+        knows_session_present: !walk.old,
         client_id: connect.client_id,
         clean: connect.clean_session,
         keep_alive: connect.keep_alive,
@@ -73,6 +74,8 @@ pub(crate) fn version_to_refuse_in(header: Header, packet: &[u8]) -> Option<Vers
 /// trailing bytes, doubled properties, and a password that is binary and not text.
 struct Walk<'a> {
     version: Version,
+    /// MQTT 3.1, which is spoken as 3.1.1.
+    old: bool,
     flags: u8,
     /// From keep-alive to the end of the will: what the codec gets to see.
     middle: &'a [u8],
@@ -84,8 +87,9 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn over(body: &'a [u8]) -> Result<Self, WireError> {
         let mut cursor = Cursor::new(body);
-        let version = read_version(&mut cursor)?;
-        let flags = cursor.u8()?;
+        let (version, old) = read_version(&mut cursor)?;
+        // In MQTT 3.1 the reserved flag means nothing; from 3.1.1 on it has to be 0.
+        let flags = cursor.u8()? & if old { !RESERVED } else { u8::MAX };
         check_flags(flags, version)?;
         let middle = cursor;
         let _keep_alive = cursor.u16()?;
@@ -107,7 +111,7 @@ impl<'a> Walk<'a> {
         if !cursor.is_empty() {
             return Err(WireError::Malformed("CONNECT with bytes behind its end"));
         }
-        Ok(Self { version, flags, middle, user, password, will_properties })
+        Ok(Self { version, old, flags, middle, user, password, will_properties })
     }
 
     /// The same packet at level 4 or 5 and without user and password: the codec takes a password for
@@ -143,12 +147,14 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn read_version(cursor: &mut Cursor<'_>) -> Result<Version, WireError> {
+/// The version, and whether it is spoken as MQTT 3.1.
+fn read_version(cursor: &mut Cursor<'_>) -> Result<(Version, bool), WireError> {
     let name = cursor.string()?;
     let level = cursor.u8()?;
     match (name, level) {
-        ("MQTT", 4) | ("MQIsdp", 3) => Ok(Version::V3),
-        ("MQTT", 5) => Ok(Version::V5),
+        ("MQTT", 4) => Ok((Version::V3, false)),
+        ("MQIsdp", 3) => Ok((Version::V3, true)),
+        ("MQTT", 5) => Ok((Version::V5, false)),
         _ => Err(WireError::Version { name: name.chars().take(16).collect(), level }),
     }
 }

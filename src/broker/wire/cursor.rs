@@ -88,7 +88,7 @@ impl<'a> Cursor<'a> {
     /// A packet identifier, which is never 0.
     pub(super) fn packet_id(&mut self) -> Result<u16, WireError> {
         match self.u16()? {
-            0 => Err(WireError::Malformed("packet identifier is 0")),
+            0 => Err(WireError::Protocol("packet identifier is 0")),
             id => Ok(id),
         }
     }

@@ -90,7 +90,10 @@ fn read_ack(
     }
     end_of(cursor)?;
     // The codec is asked only whether it knows the reason code.
-    read_by_codec(version, header.first >> 4, packet)?;
+    read_by_codec(version, header.first >> 4, packet).map_err(|error| match error {
+        WireError::Codec(_) => WireError::Protocol("acknowledgement with an unknown reason code"),
+        other => other,
+    })?;
     Ok(Ack { kind, packet_id, reason })
 }
 

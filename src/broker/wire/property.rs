@@ -41,7 +41,7 @@ pub(super) fn scan(cursor: &mut Cursor<'_>, place: Place) -> Result<Properties, 
         let before = block;
         let id = block.u8()?;
         if id >= 64 || allowed(place) & (1 << id) == 0 {
-            return Err(WireError::Property { id, fault: "does not belong in this packet" });
+            return Err(WireError::Misplaced { id });
         }
         if seen & (1 << id) != 0 && id != USER_PROPERTY {
             return Err(WireError::Property { id, fault: "stands twice in one packet" });
@@ -52,6 +52,9 @@ pub(super) fn scan(cursor: &mut Cursor<'_>, place: Place) -> Result<Properties, 
             let size = before.len() - block.len();
             found.forwarded.extend_from_slice(&before.rest()[..size]);
         }
+    }
+    if seen & (1 << AUTHENTICATION_DATA) != 0 && seen & (1 << AUTHENTICATION_METHOD) == 0 {
+        return Err(WireError::Protocol("authentication data without an authentication method"));
     }
     Ok(found)
 }
@@ -67,11 +70,15 @@ fn read_value(id: u8, block: &mut Cursor<'_>, found: &mut Properties) -> Result<
         MESSAGE_EXPIRY => found.message_expiry = Some(block.u32()?),
         SESSION_EXPIRY => found.session_expiry = Some(block.u32()?),
         WILL_DELAY => found.will_delay = Some(block.u32()?),
-        CONTENT_TYPE | AUTHENTICATION_METHOD | REASON_STRING => {
+        CONTENT_TYPE | AUTHENTICATION_METHOD | REASON_STRING | SERVER_REFERENCE => {
             block.string()?;
         }
         RESPONSE_TOPIC => {
-            if block.string()?.contains(['+', '#']) {
+            let topic = block.string()?;
+            if topic.is_empty() {
+                return out_of_range("is empty");
+            }
+            if topic.contains(['+', '#']) {
                 return out_of_range("holds a wildcard");
             }
         }
@@ -138,7 +145,8 @@ fn allowed(place: Place) -> u64 {
         Place::Subscribe => bits(&[SUBSCRIPTION_ID]),
         Place::Unsubscribe => bits(&[]),
         Place::Ack => bits(&[REASON_STRING]),
-        Place::Disconnect => bits(&[SESSION_EXPIRY, REASON_STRING]),
+        // Of no use from a client, and no reason to take its goodbye for anything else.
+        Place::Disconnect => bits(&[SESSION_EXPIRY, REASON_STRING, SERVER_REFERENCE]),
     }
 }
 
@@ -154,6 +162,7 @@ const AUTHENTICATION_DATA: u8 = 22;
 const REQUEST_PROBLEM_INFORMATION: u8 = 23;
 const WILL_DELAY: u8 = 24;
 const REQUEST_RESPONSE_INFORMATION: u8 = 25;
+const SERVER_REFERENCE: u8 = 28;
 pub(super) const REASON_STRING: u8 = 31;
 const RECEIVE_MAXIMUM: u8 = 33;
 const TOPIC_ALIAS_MAXIMUM: u8 = 34;

@@ -12,6 +12,7 @@ use crate::broker::router::Wakes;
 use crate::broker::session::Receipt;
 use crate::broker::stats::BrokerStats;
 use crate::broker::store::Ticket;
+use crate::broker::wire::WireError;
 
 impl Handler<'_> {
     pub(super) fn publish(&mut self, publish: Publish<'_>, wakes: &mut Wakes) -> ControlFlow<End> {
@@ -21,7 +22,7 @@ impl Handler<'_> {
         let topic = match &resolved {
             None => publish.topic,
             Some(Some(topic)) => topic,
-            Some(None) => return ControlFlow::Break(End::Denied(Reason::TOPIC_ALIAS_INVALID)),
+            Some(None) => return ControlFlow::Break(no_topic_for(publish.alias)),
         };
         let (qos, packet_id) = (publish.qos, publish.packet_id);
         if filter::is_reserved(topic) || !self.terms.identity.may_publish(topic) {
@@ -101,5 +102,15 @@ impl Handler<'_> {
     fn reply(&self, kind: AckKind, packet_id: u16, reason: Reason, ticket: Ticket) {
         let ack = Ack { kind, packet_id, reason };
         self.desk.acknowledge(self.shared, self.terms.version, ack, ticket);
+    }
+}
+
+/// What a PUBLISH without a topic ends with, when its alias stands for none (MQTT 5, section 3.3.4).
+fn no_topic_for(alias: Option<u16>) -> End {
+    match alias {
+        Some(1..=TOPIC_ALIASES) => {
+            End::Refused(WireError::Protocol("topic alias that was never set"))
+        }
+        _ => End::Denied(Reason::TOPIC_ALIAS_INVALID),
     }
 }
