@@ -22,6 +22,7 @@ pub mod adapters;
 pub mod broker;
 pub mod bus;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod decode;
 pub mod demo;

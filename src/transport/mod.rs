@@ -28,4 +28,10 @@ pub trait Conversation: Send + 'static {
     /// Nothing has arrived for a second, or the connection has ended: what is still incomplete
     /// will not be completed. Returns what to send back.
     fn quiet(&mut self) -> impl Future<Output = Vec<u8>> + Send;
+
+    /// Waits until the conversation has something to send by itself, and returns that. Dropped and
+    /// called again whenever something else happens meanwhile, so it must be safe to cancel.
+    fn speak(&mut self) -> impl Future<Output = Vec<u8>> + Send {
+        std::future::pending()
+    }
 }
