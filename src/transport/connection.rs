@@ -60,7 +60,7 @@ pub(super) async fn converse(
     let mut pending = false;
     loop {
         // Pauses are counted from the last byte heard, whatever was said in between.
-        let wait = if pending { QUIET } else { idle.unwrap_or(FOREVER) };
+        let wait = if pending { conversation.patience() } else { idle.unwrap_or(FOREVER) };
         let event = tokio::select! {
             read = timeout_at(last + wait, stream.read(&mut buffer)) => Event::Read(read),
             words = conversation.speak() => Event::Words(words),
@@ -98,8 +98,5 @@ pub(super) async fn converse(
 }
 
 const READ_BUFFER: usize = 4096;
-/// A 625-byte packet takes a third of a second at 19,200 baud; the shortest advised send interval
-/// is five seconds.
-const QUIET: Duration = Duration::from_secs(1);
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 const REPLY_DEADLINE: Duration = Duration::from_secs(5);

@@ -11,6 +11,7 @@ mod places;
 mod socket;
 
 use std::future::Future;
+use std::time::Duration;
 
 pub use backoff::Backoff;
 pub use dial::{Dial, dial};
@@ -25,9 +26,16 @@ pub trait Conversation: Send + 'static {
     /// Bytes arrived. Returns what to send back; mostly nothing.
     fn received(&mut self, bytes: &[u8]) -> impl Future<Output = Vec<u8>> + Send;
 
-    /// Nothing has arrived for a second, or the connection has ended: what is still incomplete
-    /// will not be completed. Returns what to send back.
+    /// Nothing has arrived for as long as [`patience`](Conversation::patience) says, or the
+    /// connection has ended: what is still incomplete will not be completed. Returns what to send
+    /// back.
     fn quiet(&mut self) -> impl Future<Output = Vec<u8>> + Send;
+
+    /// How long after the last byte what is still incomplete may be completed. A 625-byte packet
+    /// takes a third of a second at 19,200 baud.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(1)
+    }
 
     /// Waits until the conversation has something to send by itself, and returns that. Dropped and
     /// called again whenever something else happens meanwhile, so it must be safe to cancel.
