@@ -18,7 +18,7 @@ use crate::broker::{Broker, External, ExternalError, Numbers, Service, ServiceEr
 use crate::bus::Bus;
 use crate::command::desk::Routes;
 use crate::command::directory::{Directory, Expected};
-use crate::command::router::Router;
+use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::broker::Mode;
 use crate::ledger;
@@ -69,6 +69,9 @@ pub enum GatewayError {
     /// The broker's port is not to be had, or the broker, or the way to another, failed.
     #[error(transparent)]
     Broker(#[from] ServiceError),
+    /// Commands cannot be taken in.
+    #[error(transparent)]
+    Commands(#[from] RouterError),
     /// A meter port is not to be had.
     #[error(transparent)]
     Link(#[from] TransportError),
@@ -171,7 +174,7 @@ impl Gateway {
             Arc::clone(&directory),
             Routes::default(),
             metrics.clone(),
-        );
+        )?;
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
         let web = Web::new(metrics.clone(), numbers)
             .with_mqtt(self.mqtt_access)
@@ -281,12 +284,7 @@ fn expected<'a>(
 }
 
 /// Runs the router of commands, and again should it fail.
-fn spawn_router(
-    group: &mut Group,
-    router: Router,
-    stop: &CancellationToken,
-    metrics: &Metrics,
-) {
+fn spawn_router(group: &mut Group, router: Router, stop: &CancellationToken, metrics: &Metrics) {
     let (router, token) = (Arc::new(router), stop.clone());
     let start = move || {
         let (router, stop) = (Arc::clone(&router), token.clone());

@@ -146,9 +146,9 @@ impl Leaf {
 
     /// The filters for what is asked of one meter and of all.
     pub fn filters() -> impl Iterator<Item = String> {
-        Leaf::ALL.iter().flat_map(|leaf| {
-            ["+/", ""].map(|name| format!("powermeter/{name}{}", leaf.as_str()))
-        })
+        Leaf::ALL
+            .iter()
+            .flat_map(|leaf| ["+/", ""].map(|name| format!("powermeter/{name}{}", leaf.as_str())))
     }
 }
 

@@ -82,9 +82,11 @@ impl Scope {
         let channel = match command.arguments.get("channel") {
             None | Some(Value::Null) => return Ok(Scope::Whole),
             Some(Value::String(text)) => text.parse().ok(),
-            Some(Value::Number(number)) => {
-                number.as_u64().and_then(|n| u8::try_from(n).ok()).filter(|n| *n > 0).map(Channel::Ch)
-            }
+            Some(Value::Number(number)) => number
+                .as_u64()
+                .and_then(|n| u8::try_from(n).ok())
+                .filter(|n| *n > 0)
+                .map(Channel::Ch),
             Some(_) => None,
         };
         let there = |channel: &Channel| device.sensors.iter().any(|one| one.channel == *channel);
@@ -391,6 +393,9 @@ mod tests {
             assert_eq!(text(power), r#"{"value":"-1.00","unit":"W","ts":"1700000000"}"#);
         }
         assert!(sample(b"q", &meter).unwrap_err().to_string().contains("reactive"));
-        assert_eq!(lines(&[Milli(230_104), Milli(-5), Milli(-4), Milli(231_405)]), "230.10,-0.01,0.00,231.41");
+        assert_eq!(
+            lines(&[Milli(230_104), Milli(-5), Milli(-4), Milli(231_405)]),
+            "230.10,-0.01,0.00,231.41"
+        );
     }
 }

@@ -114,9 +114,9 @@ impl Directory {
 impl Table {
     fn find(&self, name: &str) -> Option<Meter> {
         let heard = self.names.get(name).and_then(|id| self.heard.get(id));
-        heard.map(|heard| Meter::Heard(Arc::clone(heard))).or_else(|| {
-            self.expected.get(name).map(|expected| Meter::Expected(expected.clone()))
-        })
+        heard
+            .map(|heard| Meter::Heard(Arc::clone(heard)))
+            .or_else(|| self.expected.get(name).map(|expected| Meter::Expected(expected.clone())))
     }
 
     fn hear(&mut self, set: &ReadingSet) {
@@ -147,8 +147,8 @@ impl Table {
             self.names.remove(&before.device.name);
         }
         self.expected.retain(|name, expected| {
-            let is_it = expected.make == device.make
-                && expected.serial.as_deref() == Some(&*device.serial);
+            let is_it =
+                expected.make == device.make && expected.serial.as_deref() == Some(&*device.serial);
             !is_it && *name != device.name
         });
         let values: HashMap<_, Latest> = before.iter().flat_map(|one| one.by_sensor()).collect();

@@ -27,7 +27,15 @@ pub struct Router {
     out: Outbox,
     directory: Arc<Directory>,
     routes: Routes,
-    calls: Mutex<mpsc::Receiver<Call>>,
+    intake: Mutex<Intake>,
+}
+
+/// What comes in.
+#[derive(Debug)]
+struct Intake {
+    calls: mpsc::Receiver<Call>,
+    /// Opened before anybody can publish; anew when the router starts again.
+    inbox: Option<Inbox>,
 }
 
 /// The way in for those who wait for their reply.
@@ -75,17 +83,23 @@ impl Commands {
 }
 
 impl Router {
-    /// A router over this link, for these meters and adapters, and the way in for callers.
+    /// A router over this link, for these meters and adapters, and the way in for callers. It has
+    /// subscribed then, so that nothing is missed until it runs.
+    ///
+    /// # Errors
+    /// [`RouterError::Filter`] if the topics cannot be subscribed to.
     pub fn new(
         link: Link,
         directory: Arc<Directory>,
         routes: Routes,
         metrics: Metrics,
-    ) -> (Router, Commands) {
+    ) -> Result<(Router, Commands), RouterError> {
         let (calls, queue) = mpsc::channel(CALLS);
+        let inbox = Some(Inbox::open(&link)?);
         let commands = Commands { calls, directory: Arc::clone(&directory) };
         let out = Outbox { link, metrics };
-        (Router { out, directory, routes, calls: Mutex::new(queue) }, commands)
+        let intake = Mutex::new(Intake { calls: queue, inbox });
+        Ok((Router { out, directory, routes, intake }, commands))
     }
 
     /// Serves until `stop`; then everything that still waits is answered that it was not done.
@@ -93,19 +107,23 @@ impl Router {
     /// # Errors
     /// When a subscription cannot be made or ends, which none does by itself.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), RouterError> {
-        let mut calls = self.calls.lock().await;
-        let mut inbox = Inbox::open(&self.out.link)?;
+        let mut intake = self.intake.lock().await;
+        let mut inbox = match intake.inbox.take() {
+            Some(inbox) => inbox,
+            None => Inbox::open(&self.out.link)?,
+        };
+        let calls = &mut intake.calls;
         let desk = Desk::new(self.out.clone(), self.routes.clone(), stop.child_token());
-        let mut intake = Intake { router: self, desk, notices: Notices::default() };
+        let mut clerk = Clerk { router: self, desk, notices: Notices::default() };
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 received = inbox.queue.recv() => match received {
-                    Some(received) => intake.take(&received).await,
+                    Some(received) => clerk.take(&received).await,
                     None => return Err(RouterError::Ended),
                 },
-                Some(call) = calls.recv() => intake.answer(call).await,
-                () = intake.desk.lane_ended() => {}
+                Some(call) = calls.recv() => clerk.answer(call).await,
+                () = clerk.desk.lane_ended() => {}
             }
         }
         drop(inbox);
@@ -114,7 +132,7 @@ impl Router {
             // Whoever asked may have gone.
             let _ = call.reply.send(reply);
         }
-        intake.desk.finish().await;
+        clerk.desk.finish().await;
         Ok(())
     }
 }
@@ -131,6 +149,7 @@ pub enum RouterError {
 }
 
 /// What was published on the topics of commands. Dropping it unsubscribes.
+#[derive(Debug)]
 struct Inbox {
     queue: mpsc::Receiver<Received>,
     _tasks: JoinSet<()>,
@@ -155,7 +174,7 @@ impl Inbox {
 }
 
 /// What the router's task has for itself.
-struct Intake<'a> {
+struct Clerk<'a> {
     router: &'a Router,
     desk: Desk,
     notices: Notices,
@@ -169,14 +188,18 @@ struct Notices {
     bad: Allowance,
 }
 
-impl Intake<'_> {
+impl Clerk<'_> {
     /// A message on one of the topics.
     async fn take(&mut self, received: &Received) {
         let Ok(Topic::Order(name, leaf)) = received.topic.parse() else { return };
         if received.retained || received.to_retain {
             if let Some(held_back) = self.notices.retained.pass() {
                 let topic = shortened(&received.topic);
-                tracing::warn!(topic, held_back, "retained command ignored: publish it without retain");
+                tracing::warn!(
+                    topic,
+                    held_back,
+                    "retained command ignored: publish it without retain"
+                );
             }
             return;
         }
@@ -285,4 +308,3 @@ const CALLS: usize = 64;
 const INBOX: usize = 64;
 const BURST: u32 = 10;
 const REFILL: Duration = Duration::from_secs(5);
-

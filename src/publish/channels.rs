@@ -2,8 +2,8 @@
 
 use std::fmt::{Display, Write};
 
-use super::batch::Batch;
 use super::Known;
+use super::batch::Batch;
 use crate::model::{Channel, Latest, Milli, Quantity, Sensor, SensorType, Sum, Timestamp};
 use crate::topic::{MeterState, Topic};
 
