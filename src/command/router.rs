@@ -308,3 +308,6 @@ const CALLS: usize = 64;
 const INBOX: usize = 64;
 const BURST: u32 = 10;
 const REFILL: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;
