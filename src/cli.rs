@@ -16,7 +16,8 @@ use meter_protocols::brultech::Format;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use self::arguments::{Cli, Command, HealthOptions};
+use self::arguments::{Cli, Command, CommandOptions, HealthOptions};
+use crate::command::client::{self, Errand, ErrandError};
 use crate::config::{self, Config, ConfigErrors, Loaded, Source};
 use crate::decode;
 use crate::demo;
@@ -36,7 +37,7 @@ pub use self::arguments::{
 pub enum Exit {
     /// All is well.
     Fine = 0,
-    /// `health`: the gateway is not well.
+    /// `health`: the gateway is not well. `command`: it was not done.
     NotWell = 1,
     /// The arguments are wrong (EX_USAGE).
     Usage = 64,
@@ -73,6 +74,7 @@ fn dispatch(cli: Cli) -> Exit {
         Command::Config(options) => with_config(&options, |loaded| show(&loaded)),
         Command::Decode(options) => decode(&options),
         Command::Passwd(options) => passwd(&options.name),
+        Command::Command(options) => command(&options),
         Command::Health(options) => ask_health(&options),
     }
 }
@@ -218,6 +220,61 @@ fn passwd(name: &str) -> Exit {
             }
         }
     }
+}
+
+/// Sends one command; the reply is the result, also where it tells why not.
+fn command(options: &CommandOptions) -> Exit {
+    if let Err(error) = serde_json::from_str::<serde_json::Value>(&options.json) {
+        complain(&format!("the command is not JSON: {error}; write '{{\"cmd\":\"info\"}}'"));
+        return Exit::Usage;
+    }
+    let url = match &options.url {
+        Some(url) => url.clone(),
+        None => {
+            let source = Source { without_files: true, ..source(&options.config) };
+            let loaded = match config::load(&source) {
+                Ok(loaded) => loaded,
+                Err(errors) => return refuse(&errors),
+            };
+            match client::url(&loaded.config) {
+                Ok(url) => url,
+                Err(error) => {
+                    complain(&error.to_string());
+                    return Exit::Unavailable;
+                }
+            }
+        }
+    };
+    let login = match options.user.as_ref().map(login).transpose() {
+        Ok(login) => login,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Data;
+        }
+    };
+    let (meter, command) = (options.meter.clone(), options.json.clone());
+    match (Errand { url, meter, command, login }).run() {
+        Ok(answer) => {
+            say(&format!("{}\n", answer.reply));
+            if answer.done { Exit::Fine } else { Exit::NotWell }
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            match error {
+                ErrandError::Login(_) => Exit::NotWell,
+                ErrandError::Unreachable(_) | ErrandError::Strange { .. } => Exit::Unavailable,
+            }
+        }
+    }
+}
+
+/// A user with the password from the environment, else asked for.
+fn login(user: &String) -> Result<(String, String), PasswdError> {
+    let password = match std::env::var("METERBRIDGE_PASSWORD") {
+        Ok(password) => password,
+        Err(_) => passwd::ask_once(user)?,
+    };
+    Ok((user.clone(), password))
 }
 
 fn ask_health(options: &HealthOptions) -> Exit {

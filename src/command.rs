@@ -3,6 +3,22 @@
 //! Whoever takes commands in (MQTT, HTTP) makes a [`Command`] of what was said. What only the meter
 //! itself can answer goes as a [`Job`] to the adapter of its make, which answers each job exactly
 //! once, at the latest when its own deadline has passed.
+//!
+//! | module | has |
+//! |---|---|
+//! | [`grammar`] | JSON to a [`Command`], and what comes of it to JSON |
+//! | [`directory`] | every meter by name, with its latest values |
+//! | [`answers`] | what the latest values answer without asking the meter |
+//! | [`router`] | the way of a request: from MQTT or HTTP to its reply |
+//! | [`desk`] | what one request comes to, and the queue of each meter |
+//! | [`client`] | `meterbridge command` |
+
+pub mod answers;
+pub mod client;
+pub mod desk;
+pub mod directory;
+pub mod grammar;
+pub mod router;
 
 use std::sync::Arc;
 use std::time::Duration;

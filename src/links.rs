@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
 use crate::broker::{
-    self, AccessRule, AccessSettings, Broker, BrokerSettings, ExternalSettings, Limits, Login,
-    ProtocolVersion, TlsSettings, Who, Will,
+    self, AccessRule, AccessSettings, Broker, BrokerError, BrokerSettings, ExternalSettings, Gate,
+    Limits, Login, ProtocolVersion, Service, TlsSettings, Who, Will,
 };
 use crate::config::broker as broker_section;
 use crate::config::link::Link;
 use crate::config::meter::{self, Medium, Meter, Polarity, TemperatureUnit, Timeout};
-use crate::config::{Config, WebSocketMqtt};
+use crate::config::{Config, WebAccess, WebSocketMqtt};
 use crate::model::{Channel, SensorType};
 use crate::topic::{BridgeTopic, Topic};
 use crate::transport::{Dial, ListenOptions};
-use crate::web::MqttAccess;
+use crate::web::{ApiAccess, MqttAccess};
 
 /// What the meter entries come to.
 #[derive(Debug)]
@@ -181,6 +181,22 @@ pub(crate) fn mqtt_access(config: &Config, broker: &Broker) -> MqttAccess {
         WebSocketMqtt::Off => MqttAccess::Off,
         WebSocketMqtt::Unguarded => MqttAccess::Unguarded,
     }
+}
+
+/// What the web port does about commands.
+///
+/// # Errors
+/// When the password file cannot be read.
+pub(crate) fn api_access(config: &Config, broker: &Service) -> Result<ApiAccess, BrokerError> {
+    let anonymous = match config.web_access() {
+        WebAccess::Open => true,
+        WebAccess::Login => false,
+        WebAccess::Unguarded => return Ok(ApiAccess::Unguarded),
+    };
+    Ok(ApiAccess::Guarded(match broker {
+        Service::Embedded(broker) => broker.gate(anonymous),
+        Service::External(_) => Gate::new(access_settings(config), anonymous)?,
+    }))
 }
 
 /// What the connection to a broker elsewhere is told of the section `broker:`.

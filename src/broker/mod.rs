@@ -50,8 +50,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use access::{
-    AccessRule, AccessSettings, HashError, LineFault, PasswordFile, PasswordFileError,
-    PasswordHash, User, Who,
+    AccessRule, AccessSettings, Caller, Gate, HashError, LineFault, PasswordFile,
+    PasswordFileError, PasswordHash, Refusal, User, Who,
 };
 pub use door::{ByteStream, Complaints, Door, Seat};
 pub use external::{
@@ -188,7 +188,7 @@ struct Shared {
     clients: Arc<Clients>,
     router: Arc<Router>,
     store: Arc<Store>,
-    access: Access,
+    access: Arc<Access>,
     limits: Limits,
     stats: Arc<BrokerStats>,
     /// Keeps clients that are refused again and again from filling the log.
@@ -226,7 +226,7 @@ impl Broker {
             Some(tls) => Some(TlsPorts::open(tls).await?),
         };
         let stats = Arc::new(BrokerStats::default());
-        let access = Access::new(settings.access, Arc::clone(&stats))?;
+        let access = Arc::new(Access::new(settings.access, Arc::clone(&stats))?);
         let database = settings.data_dir.as_deref().map(Database::open).transpose()?;
         let quota = Quota {
             messages: settings.limits.total_queued_messages,
@@ -278,6 +278,12 @@ impl Broker {
     #[must_use]
     pub fn door(&self) -> Door {
         self.door.clone()
+    }
+
+    /// The users and rules, for those who come over HTTP; `anonymous`: also without a login.
+    #[must_use]
+    pub fn gate(&self, anonymous: bool) -> Gate {
+        Gate::of(Arc::clone(&self.shared.access), anonymous)
     }
 
     /// A way for the gateway to publish and subscribe; works before and after `run` as well.
