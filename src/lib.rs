@@ -34,6 +34,7 @@ mod links;
 pub mod metrics;
 pub mod model;
 pub mod passwd;
+pub mod process;
 pub mod publish;
 pub mod simulator;
 pub mod store;

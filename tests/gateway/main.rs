@@ -25,5 +25,6 @@ mod identity;
 mod ingest;
 mod links;
 mod noise;
+mod serial;
 mod shutdown;
 mod text;
