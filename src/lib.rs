@@ -26,6 +26,7 @@ pub mod command;
 pub mod config;
 pub mod decode;
 pub mod demo;
+pub mod doctor;
 pub mod error;
 pub mod gateway;
 pub mod health;

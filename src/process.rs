@@ -4,7 +4,7 @@
 //! other than root sees only processes of its own.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -88,34 +88,69 @@ pub fn holders_of(file: &Path) -> Vec<Holder> {
     holders(|target| target == file)
 }
 
-/// Which processes listen on a port at an address, or at every address.
+/// Which processes listen on a port, at whatever address.
 #[must_use]
-pub fn listeners_at(address: SocketAddr) -> Vec<Holder> {
-    let inodes: Vec<PathBuf> = ["tcp", "tcp6"]
+pub fn listeners_on(port: u16) -> Vec<Holder> {
+    socket_holders(|socket| socket.state == LISTENS && socket.local_port == port)
+}
+
+/// Which processes have a connection to an address.
+#[must_use]
+pub fn connected_to(address: SocketAddr) -> Vec<Holder> {
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+    socket_holders(|socket| socket.state == ESTABLISHED && socket.remote == address)
+}
+
+fn socket_holders(fits: impl Fn(&Socket) -> bool) -> Vec<Holder> {
+    let inodes: Vec<PathBuf> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
-        .flat_map(|table| listening(table, address.port()))
-        .map(|inode| PathBuf::from(format!("socket:[{inode}]")))
+        .map(|table| std::fs::read_to_string(table).unwrap_or_default())
+        .flat_map(|table| table.lines().filter_map(Socket::read).collect::<Vec<_>>())
+        .filter(|socket| fits(socket))
+        .map(|socket| PathBuf::from(format!("socket:[{}]", socket.inode)))
         .collect();
-    if inodes.is_empty() {
-        Vec::new()
-    } else {
-        holders(|target| inodes.iter().any(|one| one == target))
+    if inodes.is_empty() { Vec::new() } else { holders(|to| inodes.iter().any(|one| one == to)) }
+}
+
+/// A line of `/proc/net/tcp` or `tcp6`.
+#[derive(Debug, PartialEq, Eq)]
+struct Socket {
+    local_port: u16,
+    remote: SocketAddr,
+    state: u8,
+    inode: u64,
+}
+
+const ESTABLISHED: u8 = 0x01;
+const LISTENS: u8 = 0x0A;
+
+impl Socket {
+    /// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode`, proc(5).
+    fn read(line: &str) -> Option<Socket> {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        Some(Socket {
+            local_port: socket_address(fields.get(1)?)?.port(),
+            remote: socket_address(fields.get(2)?)?,
+            state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
+            inode: fields.get(9)?.parse().ok()?,
+        })
     }
 }
 
-/// The sockets of a table under `/proc/net` that listen on a port.
-fn listening(table: &str, port: u16) -> Vec<u64> {
-    let text = std::fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
-    text.lines().skip(1).filter_map(|line| listening_socket(line, port)).collect()
-}
-
-/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode`, proc(5).
-fn listening_socket(line: &str, port: u16) -> Option<u64> {
-    const LISTEN: &str = "0A";
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (_, local) = fields.get(1)?.rsplit_once(':')?;
-    let fits = u16::from_str_radix(local, 16) == Ok(port) && *fields.get(3)? == LISTEN;
-    if fits { fields.get(9)?.parse().ok() } else { None }
+/// Words of 32 bits in the byte order of the machine, then the port.
+fn socket_address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let word = |at: usize| {
+        let word = ip.get(8 * at..8 * at + 8)?;
+        Some(u32::from_str_radix(word, 16).ok()?.to_ne_bytes())
+    };
+    let ip: IpAddr = if ip.len() == 8 {
+        word(0)?.into()
+    } else {
+        let bytes = [word(0)?, word(1)?, word(2)?, word(3)?].concat();
+        IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical()
+    };
+    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
 fn holders(fits: impl Fn(&Path) -> bool) -> Vec<Holder> {
@@ -177,18 +212,30 @@ mod tests {
         assert!(holders_of(&path)[0].is_me());
         drop(file);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let holders = listeners_at(listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        assert_eq!(connected_to(address), []);
+        let holders = listeners_on(address.port());
         assert!(holders.len() == 1 && holders[0].is_me(), "{holders:?}");
         assert!(!holders[0].name.is_empty());
+        let _connection = std::net::TcpStream::connect(address).unwrap();
+        assert!(connected_to(address)[0].is_me());
     }
 
     #[test]
     fn a_line_of_the_socket_table() {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 26434 1 0 100 0 0 10 0";
-        assert_eq!(listening_socket(line, 8080), Some(26434));
-        assert_eq!(listening_socket(line, 8081), None);
-        assert_eq!(listening_socket(&line.replace(" 0A ", " 01 "), 8080), None);
-        assert_eq!(listening_socket("", 8080), None);
+        let socket = Socket::read(line).unwrap();
+        assert_eq!((socket.local_port, socket.state, socket.inode), (8080, LISTENS, 26434));
+        assert_eq!(Socket::read("  sl  local_address rem_address   st tx_queue"), None);
+        assert_eq!(Socket::read(""), None);
+        #[cfg(target_endian = "little")]
+        for (text, address) in [
+            ("0100007F:1F90", "127.0.0.1:8080"),
+            ("0000000000000000FFFF00000100007F:1F90", "127.0.0.1:8080"),
+            ("00000000000000000000000001000000:1F90", "[::1]:8080"),
+        ] {
+            assert_eq!(socket_address(text), Some(address.parse().unwrap()));
+        }
     }
 
     #[test]

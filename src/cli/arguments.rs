@@ -41,6 +41,8 @@ pub(super) enum Command {
     Decode(DecodeOptions),
     /// Ask for a password and print the entry of broker.users for it
     Passwd(PasswdOptions),
+    /// Look at configuration, ports, devices, disk and clock, and say what to do about each finding
+    Doctor(ConfigOptions),
     /// Ask the running gateway whether it is well
     Health(HealthOptions),
 }

@@ -18,7 +18,7 @@ pub use dial::{Dial, dial};
 pub use listen::{ListenOptions, MeterListener, TransportError};
 pub(crate) use places::{Place, Places};
 pub use serial::{SerialError, SerialLine, attend, find_device};
-pub(crate) use serial::{explain_permission, may_use, path_fault};
+pub(crate) use serial::{explain_permission, path_fault};
 pub(crate) use socket::prepare;
 
 /// The other half of a connection: an adapter's decoder for what one peer sends.

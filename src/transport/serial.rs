@@ -20,7 +20,7 @@ use open::Opened;
 
 pub use device::find as find_device;
 pub(crate) use device::path_fault;
-pub(crate) use permission::{explain as explain_permission, may_use};
+pub(crate) use permission::explain as explain_permission;
 
 /// A serial port with meters on it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,7 +20,7 @@ pub(crate) fn explain(device: &Path, ownership: Ownership, me: &Identity) -> Str
 }
 
 /// Whether owner, group and mode let somebody read and write. Root may everything.
-pub(crate) fn may_use(ownership: Ownership, me: &Identity) -> bool {
+fn may_use(ownership: Ownership, me: &Identity) -> bool {
     let Ownership { user, group, mode } = ownership;
     let allows = |shift: u32| mode >> shift & READ_WRITE == READ_WRITE;
     match me.user {
