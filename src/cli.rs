@@ -21,6 +21,7 @@ use crate::command::client::{self, Errand, ErrandError};
 use crate::config::{self, Config, ConfigErrors, Loaded, Source};
 use crate::decode;
 use crate::demo;
+use crate::doctor;
 use crate::error::chain;
 use crate::gateway::Gateway;
 use crate::health;
@@ -75,6 +76,7 @@ fn dispatch(cli: Cli) -> Exit {
         Command::Decode(options) => decode(&options),
         Command::Passwd(options) => passwd(&options.name),
         Command::Command(options) => command(&options),
+        Command::Doctor(options) => examine(&options),
         Command::Health(options) => ask_health(&options),
     }
 }
@@ -119,6 +121,20 @@ fn check(options: &ConfigOptions) -> Exit {
     }
     say(&format!("{file}: fine ({count} meter{})\n", if count == 1 { "" } else { "s" }));
     Exit::Fine
+}
+
+/// The findings are the result, so they go to stdout.
+fn examine(options: &ConfigOptions) -> Exit {
+    let loaded = match load(options) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            say(&doctor::of_mistakes(&errors).to_string());
+            return Exit::Configuration;
+        }
+    };
+    let report = doctor::examine(&loaded);
+    say(&report.to_string());
+    if report.has_problems() { Exit::Unavailable } else { Exit::Fine }
 }
 
 fn show(loaded: &Loaded) -> Exit {

@@ -98,6 +98,7 @@ pub enum GatewayError {
 enum OpenLink {
     Listen(Arc<MeterListener>),
     Dial(transport::Dial),
+    Serial(transport::SerialLine),
 }
 
 impl Gateway {
@@ -319,6 +320,8 @@ async fn bind_web(config: &Config) -> Result<Vec<TcpListener>, GatewayError> {
 async fn open_link(link: MeterLink) -> Result<Vec<OpenLink>, TransportError> {
     match link {
         MeterLink::Dial(dial) => Ok(vec![OpenLink::Dial(dial)]),
+        // Opened when the gateway runs: an adapter may be plugged in later.
+        MeterLink::Serial(line) => Ok(vec![OpenLink::Serial(line)]),
         MeterLink::Listen { addresses, options } => {
             let mut open = Vec::new();
             for address in addresses {
@@ -334,7 +337,7 @@ impl OpenLink {
     fn address(&self) -> Option<SocketAddr> {
         match self {
             OpenLink::Listen(listener) => Some(listener.address()),
-            OpenLink::Dial(_) => None,
+            OpenLink::Dial(_) | OpenLink::Serial(_) => None,
         }
     }
 
@@ -360,6 +363,12 @@ impl OpenLink {
                 let (name, peer) = (format!("meter at {}", dial.address), dial.address.clone());
                 let begin = move || ears(peer.clone());
                 group.spawn(name, transport::dial(dial, stop, metrics, begin));
+            }
+            OpenLink::Serial(line) => {
+                let peer = line.device.display().to_string();
+                let name = format!("meters on {peer}");
+                let begin = move || ears(peer.clone());
+                group.spawn(name, transport::attend(line, stop, metrics, begin));
             }
         }
     }

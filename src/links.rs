@@ -17,7 +17,7 @@ use crate::config::meter::{self, Medium, Meter, Polarity, TemperatureUnit, Timeo
 use crate::config::{Config, WebAccess, WebSocketMqtt};
 use crate::model::{Channel, SensorType};
 use crate::topic::{BridgeTopic, Topic};
-use crate::transport::{Dial, ListenOptions};
+use crate::transport::{Dial, ListenOptions, SerialLine};
 use crate::web::{ApiAccess, MqttAccess};
 
 /// What the meter entries come to.
@@ -34,6 +34,7 @@ pub(crate) struct Plan {
 pub(crate) enum MeterLink {
     Listen { addresses: Vec<SocketAddr>, options: ListenOptions },
     Dial(Dial),
+    Serial(SerialLine),
 }
 
 /// Entries with the same link share it. Kinds and links that this version cannot serve were
@@ -42,7 +43,7 @@ pub(crate) fn plan(entries: &[Meter]) -> Plan {
     let mut plan = Plan { links: Vec::new(), meters: Vec::new() };
     let mut known: Vec<&Link> = Vec::new();
     for entry in entries {
-        let Some(link) = meter_link(&entry.link) else { continue };
+        let Some(link) = meter_link(entry) else { continue };
         // Port 0 is another port each time it is asked for.
         let shared =
             known.iter().position(|known| known.same_place(&entry.link) && !link.is_any_port());
@@ -60,13 +61,13 @@ impl MeterLink {
     fn is_any_port(&self) -> bool {
         match self {
             MeterLink::Listen { addresses, .. } => addresses.iter().any(|one| one.port() == 0),
-            MeterLink::Dial(_) => false,
+            MeterLink::Dial(_) | MeterLink::Serial(_) => false,
         }
     }
 }
 
-fn meter_link(link: &Link) -> Option<MeterLink> {
-    match link {
+fn meter_link(entry: &Meter) -> Option<MeterLink> {
+    match &entry.link {
         Link::Listen(listen) => Some(MeterLink::Listen {
             addresses: listen.addresses.0.clone(),
             options: ListenOptions {
@@ -78,7 +79,11 @@ fn meter_link(link: &Link) -> Option<MeterLink> {
         Link::Connect(address) => {
             Some(MeterLink::Dial(Dial { address: address.to_string(), idle: Some(DIAL_IDLE) }))
         }
-        Link::Serial { .. } | Link::Mqtt(_) | Link::Http(_) => None,
+        Link::Serial { device, baud } => Some(MeterLink::Serial(SerialLine {
+            device: device.clone(),
+            baud: baud.unwrap_or(entry.kind.baud()),
+        })),
+        Link::Mqtt(_) | Link::Http(_) => None,
     }
 }
 

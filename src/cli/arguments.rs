@@ -43,6 +43,8 @@ pub(super) enum Command {
     Passwd(PasswdOptions),
     /// Send one command to a meter through the running gateway, and print the reply
     Command(CommandOptions),
+    /// Look at configuration, ports, devices, disk and clock, and say what to do about each finding
+    Doctor(ConfigOptions),
     /// Ask the running gateway whether it is well
     Health(HealthOptions),
 }

@@ -10,7 +10,6 @@ use figment::value::Value;
 /// but an empty one.
 const NOT_YET: &[(&str, &[&str])] = &[
     ("meters.*.kind", &["smartmeter", "fluksometer", "p1"]),
-    ("meters.*.link.serial", &[]),
     ("meters.*.link.mqtt", &[]),
     ("meters.*.link.http", &[]),
     ("meters.*.poll", &[]),

@@ -8,6 +8,7 @@ mod connection;
 mod dial;
 mod listen;
 mod places;
+mod serial;
 mod socket;
 
 use std::future::Future;
@@ -17,6 +18,8 @@ pub use backoff::Backoff;
 pub use dial::{Dial, dial};
 pub use listen::{ListenOptions, MeterListener, TransportError};
 pub(crate) use places::{Place, Places};
+pub use serial::{SerialError, SerialLine, attend, find_device};
+pub(crate) use serial::{explain_permission, path_fault};
 pub(crate) use socket::prepare;
 
 /// The other half of a connection: an adapter's decoder for what one peer sends.

@@ -27,5 +27,6 @@ mod identity;
 mod ingest;
 mod links;
 mod noise;
+mod serial;
 mod shutdown;
 mod text;
