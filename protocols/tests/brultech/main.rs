@@ -1,8 +1,10 @@
 //! The Brultech decoder against real captures, and against everything a link can do to them.
 
 mod captures;
+mod commands;
 mod packets;
 mod resync;
+mod settings;
 mod streams;
 mod text;
 
