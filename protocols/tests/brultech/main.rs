@@ -2,6 +2,7 @@
 
 mod captures;
 mod commands;
+mod exchanges;
 mod packets;
 mod resync;
 mod settings;
