@@ -86,4 +86,45 @@ impl Channels {
     pub const fn last(self) -> Channel {
         self.last
     }
+
+    /// How many channels there are, 1 to 48.
+    #[must_use]
+    pub const fn count(self) -> u8 {
+        self.last.get() - self.first.get() + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keep_alive_text_is_no_command_and_no_line_end() {
+        assert!(KeepAliveText::new("Alive").is_ok());
+        assert!(KeepAliveText::new("12345678").is_ok());
+        for bad in ["", "123456789", "^^^RBC", "a\rb", "a\n", "\u{e9}"] {
+            assert_eq!(KeepAliveText::new(bad), Err(BadKeepAliveText(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_clock_shows_2000_to_2099() {
+        let time = |year, month, day| {
+            ClockTime::new(DeviceTime { year, month, day, hour: 23, minute: 59, second: 59 })
+        };
+        assert!(time(2000, 2, 29).is_some());
+        assert!(time(2099, 12, 31).is_some());
+        assert!(time(2100, 1, 1).is_none());
+        assert!(time(1999, 12, 31).is_none());
+        assert!(time(2023, 2, 29).is_none());
+    }
+
+    #[test]
+    fn channels_go_upwards() {
+        let channel = |number| Channel::new(number).expect("it is in range");
+        let run = Channels::new(channel(3), channel(48)).expect("3 comes before 48");
+        assert_eq!(run.count(), 46);
+        let error = Channels::new(channel(3), channel(2)).expect_err("2 comes before 3");
+        assert_eq!(error.to_string(), "last channel 2 is out of range; it goes from 3 to 48");
+    }
 }

@@ -46,7 +46,29 @@ impl EcmCommand {
     /// first; each is to be acknowledged before the next one goes.
     #[must_use]
     pub fn chunks(&self, unit: u8) -> Vec<Vec<u8>> {
-        let _ = unit;
-        Vec::new()
+        let words: &[&[u8]] = match self {
+            Self::Poll => &[b"SPK"],
+            Self::Settings => &[b"SET", b"RCV"],
+            Self::SetInterval(seconds) => &[b"SET", b"IV2", &[seconds.get()]],
+            Self::SetTrigger(watts) => {
+                let [low, high] = watts.to_le_bytes();
+                &[b"SET", b"IV3", &[low], &[high]]
+            }
+            Self::SetCt { channel, kind, range } => {
+                let which = if channel.get() == 1 { b"CT1" } else { b"CT2" };
+                &[b"SET", which, b"TYP", &[*kind], b"RNG", &[*range]]
+            }
+            Self::SetPt { kind, range } => &[b"SET", b"PTT", &[*kind], b"PTR", &[*range]],
+            Self::SetAuxOptions(mask) => &[b"SET", b"OPT", &[mask.get()]],
+            Self::TogglePolarity(channel) => {
+                let which = if channel.get() == 1 { b"NG1" } else { b"NG2" };
+                &[b"SET", which]
+            }
+            Self::ResetWattSeconds => &[b"RQS", b"RKW"],
+            Self::ResetSeconds => &[b"RQS", b"RKS"],
+            Self::SetRealTime(true) => &[b"TOG", b"XTD"],
+            Self::SetRealTime(false) => &[b"TOG", b"OFF"],
+        };
+        std::iter::once(vec![unit]).chain(words.iter().map(|word| word.to_vec())).collect()
     }
 }

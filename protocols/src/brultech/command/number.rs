@@ -90,7 +90,7 @@ numbers! {
     /// Bytes that a GEM sends in one piece.
     ChunkSize(u16): 80..=65000, "chunk size";
     /// The pause between two pieces, in the meter's own unit.
-    ChunkPause(u16): 0..=65535, "chunk pause";
+    ChunkPause(u16): 0..=65000, "chunk pause";
     /// A GEM's send buffer, in the meter's own unit.
     BufferSize(u16): 10..=1700, "buffer size";
     /// How many channels a GEM is to report.
@@ -113,6 +113,17 @@ pub enum Phase {
     C,
 }
 
+impl Phase {
+    /// As commands name it.
+    pub(super) const fn letter(self) -> char {
+        match self {
+            Self::A => 'A',
+            Self::B => 'B',
+            Self::C => 'C',
+        }
+    }
+}
+
 /// Compensation of a current transformer's phase shift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compensation {
@@ -122,6 +133,17 @@ pub enum Compensation {
     Degrees4,
     /// 8 degrees.
     Degrees8,
+}
+
+impl Compensation {
+    /// As commands name it.
+    pub(super) const fn digit(self) -> char {
+        match self {
+            Self::None => '0',
+            Self::Degrees4 => '1',
+            Self::Degrees8 => '2',
+        }
+    }
 }
 
 /// The unit of a GEM's temperatures.
@@ -151,4 +173,21 @@ pub enum Processor {
     Engine,
     /// The engine of the expansion board.
     Expansion,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_out_of_range_says_what_the_range_is() {
+        assert_eq!(Channel::new(48).map(Channel::get), Ok(48));
+        let error = Channel::new(49).expect_err("there are 48");
+        assert_eq!(error.to_string(), "channel 49 is out of range; it goes from 1 to 48");
+        let error = GemInterval::new(-1).expect_err("time goes forward");
+        assert_eq!(error.to_string(), "interval -1 is out of range; it goes from 1 to 256");
+        assert!(ChunkSize::new(i64::MAX).is_err());
+        assert!(CtRange::new(0).is_ok() && CtType::new(0).is_err());
+        assert!(ChunkPause::new(65_536).is_err());
+    }
 }

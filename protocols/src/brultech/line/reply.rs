@@ -23,11 +23,11 @@ pub enum Reply {
     Interval(u16),
     /// The vendor's number of the packet format.
     PacketFormat(u8),
-    /// CT types, channel 1 first.
+    /// CT types of the 48 channels, channel 1 first.
     CtTypes(Vec<u8>),
-    /// CT ranges, channel 1 first.
+    /// CT ranges of the 48 channels, channel 1 first.
     CtRanges(Vec<u8>),
-    /// Channel options, channel 1 first.
+    /// Options of the 48 channels, channel 1 first.
     ChannelOptions(Vec<ChannelOptions>),
     /// CT of one channel.
     Ct {
@@ -75,9 +75,19 @@ pub enum ExchangeError {
     /// The meter said nothing in time.
     #[error("the meter did not answer within {:.1} s", .waited.as_secs_f64())]
     Silent {
-        /// How long it was waited for, from the sending of the command.
+        /// How long it was waited for.
         waited: Duration,
     },
+    /// The command was not sent: the meter has left several others unanswered, and until it is
+    /// certain that those answers will not come, one of them could be taken for this command's.
+    #[error("the meter has stopped answering; it is asked again in {:.0} s", .wait.as_secs_f64())]
+    Unsettled {
+        /// How long to wait.
+        wait: Duration,
+    },
+    /// The command was not sent: its time was up before the link was free for it.
+    #[error("the link was not free in time to send the command")]
+    NotSent,
     /// The meter refused (`ER`).
     #[error("the meter refused the command (ER)")]
     Refused,
@@ -97,7 +107,7 @@ pub enum ExchangeError {
         /// How many there are.
         chunks: usize,
     },
-    /// An ECM's settings came damaged.
-    #[error("the meter's settings came damaged")]
+    /// The answer came damaged.
+    #[error("the meter's answer came damaged")]
     Damaged,
 }

@@ -21,6 +21,8 @@ pub struct Timing {
     pub fence: Duration,
     /// How long a link is to be quiet before it is trusted again.
     pub quiet: Duration,
+    /// After so long no answer is late any more: it will not come.
+    pub forget: Duration,
 }
 
 impl Default for Timing {
@@ -34,6 +36,7 @@ impl Default for Timing {
             ack: Duration::from_secs(1),
             fence: Duration::from_secs(2),
             quiet: Duration::from_millis(300),
+            forget: Duration::from_secs(30),
         }
     }
 }

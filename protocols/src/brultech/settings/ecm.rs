@@ -1,5 +1,7 @@
 //! The 33 bytes of an ECM's settings.
 
+use crate::wire::sum8;
+
 /// The settings of an ECM-1220 or ECM-1240.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EcmSettings {
@@ -32,8 +34,24 @@ impl EcmSettings {
     /// Reads the 33 bytes; `None` when there are fewer or more, or the checksum is wrong.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let _ = bytes;
-        None
+        let bytes: &[u8; Self::LENGTH] = bytes.try_into().ok()?;
+        let [summed @ .., checksum] = bytes;
+        if sum8(summed) != *checksum {
+            return None;
+        }
+        Some(Self {
+            ct: [[bytes[0], bytes[1]], [bytes[2], bytes[3]]],
+            pt: [bytes[4], bytes[5]],
+            interval: bytes[6],
+            log_interval: bytes[7],
+            firmware: u16::from_be_bytes([bytes[8], bytes[9]]),
+            unit_id: bytes[10],
+            // The other way round than in packets.
+            serial_number: u16::from_be_bytes([bytes[11], bytes[12]]),
+            option_mask: bytes[14],
+            trigger_watts: u16::from_le_bytes([bytes[29], bytes[30]]),
+            checksum: *checksum,
+        })
     }
 
     /// The serial number as people write it: all digits of the unit id, five of the number.

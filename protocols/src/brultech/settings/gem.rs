@@ -82,6 +82,41 @@ impl ChannelOptions {
 }
 
 impl GemSettings {
+    /// The fewest values that are taken for a list: up to the interval, without which little could
+    /// be made of it.
+    pub const LEAST_VALUES: usize = 125;
+
+    /// Reads the values of the list in their order; `None` when there are fewer than
+    /// [`GemSettings::LEAST_VALUES`]. What lies beyond the end of a shorter list is `None`.
+    #[must_use]
+    pub fn decode(values: &[u8]) -> Option<Self> {
+        if values.len() < Self::LEAST_VALUES {
+            return None;
+        }
+        let of_channels = |first: usize| values.get(first..)?.first_chunk::<48>().copied();
+        let byte = |index: usize| values.get(index).copied();
+        let word = |index: usize| Some(u16::from_be_bytes([byte(index)?, byte(index + 1)?]));
+        let ranges = values.get(97..)?.first_chunk::<24>()?;
+        // Newer firmware has the longer list and puts other things into 127 to 131.
+        let newer = values.len() >= NEWER_VALUES;
+        Some(Self {
+            values: values.len(),
+            channel_options: of_channels(1)?.map(ChannelOptions),
+            ct_types: of_channels(49)?,
+            ct_ranges: nibbles(ranges),
+            pt: [byte(121)?, byte(122)?],
+            packet_format: byte(123)?,
+            interval: seconds(byte(124)?),
+            secondary_format: if newer { byte(130) } else { None },
+            temperature_inputs: byte(246),
+            max_channels: byte(249),
+            chunk_size: word(317),
+            chunk_pause: word(321),
+            pulse_inputs: byte(319),
+            flags: byte(320),
+        })
+    }
+
     /// The unit of temperatures; `None` when the list is too short to tell.
     #[must_use]
     pub const fn temperature_unit(&self) -> Option<TemperatureUnit> {
@@ -92,3 +127,19 @@ impl GemSettings {
         }
     }
 }
+
+/// CT ranges as packets of settings have them: the low nibble is the odd channel.
+pub(in crate::brultech) fn nibbles(bytes: &[u8; 24]) -> [u8; 48] {
+    std::array::from_fn(|index| {
+        let byte = bytes[index / 2];
+        if index % 2 == 0 { byte & 0x0F } else { byte >> 4 }
+    })
+}
+
+/// An interval of one byte; 256 s, the longest, is 0 there.
+pub(in crate::brultech) const fn seconds(byte: u8) -> u16 {
+    if byte == 0 { 256 } else { byte as u16 }
+}
+
+/// How many values newer firmware sends.
+const NEWER_VALUES: usize = 512;

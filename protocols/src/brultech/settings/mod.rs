@@ -5,3 +5,4 @@ mod gem;
 
 pub use ecm::EcmSettings;
 pub use gem::{ChannelOptions, GemSettings};
+pub(super) use gem::{nibbles, seconds};
