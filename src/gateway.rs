@@ -13,7 +13,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::brultech::{Adapter, Ears, LinkId, Mailbox, MeterSettings};
+use crate::adapters::brultech::{
+    Adapter, Ears, LinkId, LinkSettings, MeterSettings, Operator, Switchboard,
+};
 use crate::broker::{Broker, External, ExternalError, Numbers, Service, ServiceError};
 use crate::bus::Bus;
 use crate::command::desk::Routes;
@@ -37,6 +39,7 @@ pub struct Gateway {
     broker: Service,
     web: Vec<TcpListener>,
     links: Vec<(LinkId, OpenLink)>,
+    link_settings: Vec<LinkSettings>,
     meters: Vec<MeterSettings>,
     store: Store,
     lock: DirectoryLock,
@@ -132,6 +135,7 @@ impl Gateway {
             broker,
             web,
             links: open,
+            link_settings: plan.settings,
             meters: plan.meters,
             store,
             lock,
@@ -170,10 +174,15 @@ impl Gateway {
         let configured = self.meters.iter().map(|meter| &*meter.name);
         publisher.begin(configured.chain(kept.iter().map(|row| row.name.as_str())));
         let directory = Directory::new(expected(&self.meters, &kept));
+        let switchboard = Switchboard::new(self.link_settings);
+        let (operator, jobs) = Operator::new(switchboard.clone(), metrics.clone());
+        let mut routes = Routes::default();
+        let reach = switchboard.clone();
+        routes.add_reaching(Make::Brultech, jobs, Arc::new(move |serial| reach.reaches(serial)));
         let (router, commands) = Router::new(
             self.broker.link(),
             Arc::clone(&directory),
-            Routes::default(),
+            routes,
             metrics.clone(),
         )?;
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
@@ -194,11 +203,19 @@ impl Gateway {
         let mut adapters = Group::default();
         spawn_router(&mut adapters, router, &stop_links, &metrics);
         if !self.links.is_empty() {
+            spawn_operator(&mut adapters, operator, &stop_links, &metrics);
             spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
         }
         let mut links = Group::default();
         for (id, link) in self.links {
-            link.spawn(&mut links, id, mailbox.clone(), stop_links.clone(), metrics.clone());
+            let begin = {
+                let (mailbox, metrics) = (mailbox.clone(), metrics.clone());
+                let switchboard = switchboard.clone();
+                move |peer| {
+                    Ears::new(id, peer, mailbox.clone(), metrics.clone()).with_voice(&switchboard)
+                }
+            };
+            link.spawn(&mut links, begin, stop_links.clone(), metrics.clone());
         }
         drop(mailbox);
 
@@ -344,15 +361,10 @@ impl OpenLink {
     fn spawn(
         self,
         group: &mut Group,
-        id: LinkId,
-        mailbox: Mailbox,
+        ears: impl Fn(String) -> Ears + Send + Sync + 'static,
         stop: CancellationToken,
         metrics: Metrics,
     ) {
-        let ears = {
-            let metrics = metrics.clone();
-            move |peer: String| Ears::new(id, peer, mailbox.clone(), metrics.clone())
-        };
         match self {
             OpenLink::Listen(listener) => {
                 let name = format!("meters on {}", listener.address());
@@ -372,6 +384,23 @@ impl OpenLink {
             }
         }
     }
+}
+
+/// Runs the operator of commands and polling, and again should it fail.
+fn spawn_operator(
+    group: &mut Group,
+    operator: Operator,
+    stop: &CancellationToken,
+    metrics: &Metrics,
+) {
+    let (operator, token) = (Arc::new(operator), stop.clone());
+    let start = move || {
+        let (operator, stop) = (Arc::clone(&operator), token.clone());
+        async move { operator.run(stop).await }
+    };
+    let name = "brultech commands".to_owned();
+    let task = task::restarting(name, stop.clone(), metrics.clone(), || {}, start);
+    group.spawn("brultech commands", task);
 }
 
 /// Runs the adapter, and again should it fail; each time with the state that is on disk.

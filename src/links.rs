@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
+use crate::adapters::brultech::{ChannelSettings, LinkId, LinkSettings, MeterSettings, Unit};
 use crate::broker::{
     self, AccessRule, AccessSettings, Broker, BrokerError, BrokerSettings, ExternalSettings, Gate,
     Limits, Login, ProtocolVersion, Service, TlsSettings, Who, Will,
@@ -25,6 +25,8 @@ use crate::web::{ApiAccess, MqttAccess};
 pub(crate) struct Plan {
     /// The links, each once; a [`LinkId`] is a place in this list.
     pub(crate) links: Vec<MeterLink>,
+    /// What is configured of each link as a whole, in the same order.
+    pub(crate) settings: Vec<LinkSettings>,
     /// One per entry.
     pub(crate) meters: Vec<MeterSettings>,
 }
@@ -40,7 +42,7 @@ pub(crate) enum MeterLink {
 /// Entries with the same link share it. Kinds and links that this version cannot serve were
 /// refused when the configuration was checked.
 pub(crate) fn plan(entries: &[Meter]) -> Plan {
-    let mut plan = Plan { links: Vec::new(), meters: Vec::new() };
+    let mut plan = Plan { links: Vec::new(), settings: Vec::new(), meters: Vec::new() };
     let mut known: Vec<&Link> = Vec::new();
     for entry in entries {
         let Some(link) = meter_link(entry) else { continue };
@@ -49,12 +51,28 @@ pub(crate) fn plan(entries: &[Meter]) -> Plan {
             known.iter().position(|known| known.same_place(&entry.link) && !link.is_any_port());
         let place = shared.unwrap_or_else(|| {
             known.push(&entry.link);
+            let one_line = !matches!(link, MeterLink::Listen { .. });
+            plan.settings.push(LinkSettings { one_line, ..LinkSettings::default() });
             plan.links.push(link);
             plan.links.len() - 1
         });
+        add_to_link(&mut plan.settings[place], entry);
         plan.meters.push(meter_settings(entry, LinkId(place)));
     }
     plan
+}
+
+/// What an entry says of its link. How often to ask was checked to be the same everywhere.
+fn add_to_link(link: &mut LinkSettings, entry: &Meter) {
+    link.poll = link.poll.or(entry.poll);
+    for unit in entry.units.iter().filter_map(|unit| unit.parse::<Unit>().ok()) {
+        if !link.units.contains(&unit) {
+            link.units.push(unit);
+        }
+    }
+    link.serials.extend(entry.serial_number.clone());
+    let fahrenheit = entry.temperature_unit == TemperatureUnit::Fahrenheit;
+    link.fahrenheit.push((entry.serial_number.clone(), fahrenheit));
 }
 
 impl MeterLink {
@@ -107,6 +125,7 @@ fn meter_settings(entry: &Meter, link: LinkId) -> MeterSettings {
             Timeout::Auto => None,
             Timeout::After(span) => Some(span),
         },
+        poll: entry.poll,
         fahrenheit: entry.temperature_unit == TemperatureUnit::Fahrenheit,
         channels,
         other_channels: ChannelSettings { btmon, ..ChannelSettings::default() },

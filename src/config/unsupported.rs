@@ -12,8 +12,6 @@ const NOT_YET: &[(&str, &[&str])] = &[
     ("meters.*.kind", &["smartmeter", "fluksometer", "p1"]),
     ("meters.*.link.mqtt", &[]),
     ("meters.*.link.http", &[]),
-    ("meters.*.poll", &[]),
-    ("meters.*.units", &[]),
     ("sinks", &[]),
     ("log.format", &["json"]),
 ];

@@ -26,6 +26,15 @@ pub(super) struct Identity {
     pub(super) model: Model,
 }
 
+impl Identity {
+    /// Of a meter that was not heard yet: the serial number of a GEM has eight digits.
+    fn expected(serial: &str) -> Option<Identity> {
+        let number = serial.get(serial.len().checked_sub(5)?..)?.parse().ok()?;
+        let model = if serial.len() == 8 { Model::Gem } else { Model::Ecm1240 };
+        Some(Identity { serial: serial.into(), number, model })
+    }
+}
+
 /// Knows all live connections and where each meter was heard; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Switchboard(Arc<Board>);
@@ -154,16 +163,30 @@ impl Switchboard {
         identity
     }
 
-    /// The meter with this serial number, if it was ever heard.
-    pub(super) fn meter(&self, serial: &str) -> Option<Identity> {
-        self.0.places.lock().meters.get(serial).map(|known| known.identity.clone())
+    /// Whether something can be said to a meter, also when it says nothing by itself.
+    pub fn reaches(&self, serial: &str) -> bool {
+        self.way_to(serial).is_some()
     }
 
-    /// The newest live connection a meter was heard on, and whether its connections end after each
-    /// packet.
+    /// The meter with this serial number, if it was heard, or is expected on a line.
+    pub(super) fn meter(&self, serial: &str) -> Option<Identity> {
+        let known = self.0.places.lock().meters.get(serial).map(|known| known.identity.clone());
+        known.or_else(|| {
+            let expected = self.0.links.iter().any(|link| link.expects(serial));
+            Identity::expected(serial).filter(|_| expected)
+        })
+    }
+
+    /// The newest live connection a meter was heard on, or else is expected on, and whether its
+    /// connections end after each packet.
     pub(super) fn way_to(&self, serial: &str) -> Option<(Arc<Connection>, bool)> {
         let places = self.0.places.lock();
-        let known = places.meters.get(serial)?;
+        let Some(known) = places.meters.get(serial) else {
+            let expected =
+                |place: &&Place| self.link(place.connection.link).expects(serial);
+            let place = places.connections.values().rev().find(expected)?;
+            return Some((Arc::clone(&place.connection), false));
+        };
         let number = known.connections.last()?;
         let place = places.connections.get(number)?;
         Some((Arc::clone(&place.connection), known.fleeting))
@@ -256,6 +279,11 @@ impl LinkSettings {
         serials: Vec::new(),
         fahrenheit: Vec::new(),
     };
+
+    /// Whether an entry says that this meter is on this line.
+    fn expects(&self, serial: &str) -> bool {
+        self.one_line && self.serials.iter().any(|expected| expected == serial)
+    }
 
     /// The command bytes that `units` names.
     pub(super) fn ecm_units(&self) -> Vec<u8> {

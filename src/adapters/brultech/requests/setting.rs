@@ -7,7 +7,7 @@ macro_rules! settings {
     ($($name:ident = $text:literal,)+) => {
         /// What can be read from a meter, or changed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Setting { $($name,)+ }
+        pub(in super::super) enum Setting { $($name,)+ }
 
         impl Setting {
             const ALL: &[Setting] = &[$(Setting::$name,)+];
