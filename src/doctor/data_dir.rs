@@ -24,7 +24,7 @@ pub(super) fn examine(data_dir: &Path, running: &Running, report: &mut Report) {
     }
     if let Err(errno) = accessat(CWD, there, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
         let words = format!("{} is not writable ({errno}){}", there.display(), whose(there));
-        return report.problem(&subject, words, fix(there));
+        return report.problem(&subject, words, fix(data_dir, there));
     }
     if there == or_here(data_dir) {
         database(data_dir, &subject, report);
@@ -53,9 +53,15 @@ fn whose(path: &Path) -> String {
     )
 }
 
-fn fix(path: &Path) -> String {
-    let user = Identity::of_this_process().user;
-    format!("chown -R {user} {} (as root), or write another data_dir", path.display())
+/// `there`: the directory itself or, where it is not there yet, the one that it would be made in,
+/// which is not ours to give away.
+fn fix(data_dir: &Path, there: &Path) -> String {
+    let (user, dir) = (Identity::of_this_process().user, data_dir.display());
+    if there == or_here(data_dir) {
+        format!("chown -R {user} {dir} (as root), or write another data_dir")
+    } else {
+        format!("install -d -o {user} {dir} (as root), or write another data_dir")
+    }
 }
 
 /// The database's files, whose names SQLite gives.
@@ -71,7 +77,7 @@ fn database(data_dir: &Path, subject: &str, report: &mut Report) {
         all += size(&path);
         if accessat(CWD, &path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS).is_err() {
             let words = format!("{} cannot be read and written{}", path.display(), whose(&path));
-            report.problem(subject, words, fix(data_dir));
+            report.problem(subject, words, fix(data_dir, data_dir));
         }
         if name.ends_with("-wal") && size(&path) > LARGE_WAL {
             let words = format!("{name} has grown to {}", megabytes(size(&path)));
@@ -119,3 +125,17 @@ const LITTLE: u64 = 500_000_000;
 /// statfs(2).
 const NETWORK_DRIVES: [(u64, &str); 4] =
     [(0x6969, "NFS"), (0xFF53_4D42, "CIFS"), (0xFE53_4D42, "SMB"), (0x517B, "SMB")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_directory_itself_is_given_to_the_user() {
+        let data = Path::new("/data");
+        assert!(fix(data, data).starts_with("chown -R"));
+        let made = fix(data, Path::new("/"));
+        assert!(made.starts_with("install -d") && !made.contains("chown"), "{made}");
+        assert!(fix(Path::new("data"), Path::new(".")).starts_with("install -d"));
+    }
+}

@@ -9,7 +9,7 @@ use super::{Report, Running};
 use crate::config::Config;
 use crate::config::link::Link;
 use crate::process::{self, Identity, Ownership};
-use crate::transport;
+use crate::transport::{self, SerialError};
 
 pub(super) fn examine(config: &Config, running: &Running, report: &mut Report) {
     let mut seen: Vec<&Path> = Vec::new();
@@ -27,8 +27,10 @@ fn line(subject: &str, path: &Path, running: &Running, report: &mut Report) {
     let device = match transport::find_device(path) {
         Ok(device) => device,
         Err(error) => {
-            let advice =
-                "plug the adapter in, or correct the path; the gateway finds it when it comes";
+            let advice = match error {
+                SerialError::Several { .. } => "write one of them under serial:",
+                _ => "plug the adapter in, or correct the path; the gateway finds it when it comes",
+            };
             return report.problem(subject, error.to_string(), advice);
         }
     };

@@ -174,20 +174,53 @@ impl Log {
     }
 
     fn lost(&mut self, reason: &str, lasted: Duration) {
+        if self.is_news(reason, lasted) {
+            tracing::warn!(serial = %self.path.display(), "{reason}; it is tried again and again");
+        }
+    }
+
+    fn is_news(&mut self, reason: &str, lasted: Duration) -> bool {
         if lasted > STEADY || self.told.len() > MOST_REASONS {
             self.told.clear();
         }
         let failing = *self.failing.get_or_insert_with(Instant::now);
+        let known = self.told.iter().any(|told| told == reason);
+        // A port that came and went unmentioned is lost for good now, and the log says it is open.
         let stale = self.said_open && failing.elapsed() > STEADY;
-        if stale || !self.told.iter().any(|told| told == reason) {
-            let path = self.path.display();
-            tracing::warn!(serial = %path, "{reason}; it is tried again and again");
-            self.told.push(reason.to_owned());
-            self.said_open = false;
+        if known && !stale {
+            return false;
         }
+        if !known {
+            self.told.push(reason.to_owned());
+        }
+        self.said_open = false;
+        true
     }
 }
 
 /// A port that was open for so long works.
 const STEADY: Duration = Duration::from_secs(10);
 const MOST_REASONS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loose_contact_is_told_once_and_its_end_is_told() {
+        let mut log = Log::new(Path::new("/dev/meter"));
+        let (brief, long) = (Duration::from_secs(1), Duration::from_secs(3600));
+        for told in [[true, true], [false, false], [false, false]] {
+            log.opened(Path::new("/dev/ttyUSB0"), 19_200);
+            let news = ["hung up", "missing"].map(|reason| log.is_news(reason, brief));
+            assert_eq!(news, told);
+        }
+        // The last word was that it is open, and it stays away.
+        assert!(log.said_open);
+        tokio::time::advance(STEADY * 2).await;
+        assert!(log.is_news("missing", brief) && !log.is_news("missing", brief));
+        // After it has worked everything is news again.
+        log.opened(Path::new("/dev/ttyUSB0"), 19_200);
+        assert!(log.is_news("hung up", long) && log.is_news("missing", brief));
+    }
+}

@@ -46,10 +46,9 @@ fn fix(device: &Path, ownership: Ownership, me: &Identity) -> String {
         };
     }
     if mode >> 3 & READ_WRITE != READ_WRITE || group == 0 {
-        return format!(
-            "no group can be joined for it; a udev rule gives it one: \
-             SUBSYSTEM==\"tty\", GROUP=\"dialout\", MODE=\"0660\""
-        );
+        return "no group can be joined for it; a udev rule gives it one: \
+                SUBSYSTEM==\"tty\", GROUP=\"dialout\", MODE=\"0660\""
+            .to_owned();
     }
     if me.in_container {
         return format!(
