@@ -16,7 +16,7 @@ use meter_protocols::brultech::Format;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use self::arguments::{Cli, Command, CommandOptions, HealthOptions};
+use self::arguments::{Cli, Command, HealthOptions, SendOptions};
 use crate::command::client::{self, Errand, ErrandError};
 use crate::config::{self, Config, ConfigErrors, Loaded, Source};
 use crate::decode;
@@ -75,7 +75,7 @@ fn dispatch(cli: Cli) -> Exit {
         Command::Config(options) => with_config(&options, |loaded| show(&loaded)),
         Command::Decode(options) => decode(&options),
         Command::Passwd(options) => passwd(&options.name),
-        Command::Command(options) => command(&options),
+        Command::Send(options) => send(&options),
         Command::Doctor(options) => examine(&options),
         Command::Health(options) => ask_health(&options),
     }
@@ -239,7 +239,7 @@ fn passwd(name: &str) -> Exit {
 }
 
 /// Sends one command; the reply is the result, also where it tells why not.
-fn command(options: &CommandOptions) -> Exit {
+fn send(options: &SendOptions) -> Exit {
     if let Err(error) = serde_json::from_str::<serde_json::Value>(&options.json) {
         complain(&format!("the command is not JSON: {error}; write '{{\"cmd\":\"info\"}}'"));
         return Exit::Usage;
@@ -261,7 +261,7 @@ fn command(options: &CommandOptions) -> Exit {
             }
         }
     };
-    let login = match options.user.as_ref().map(login).transpose() {
+    let login = match options.user.as_deref().map(login).transpose() {
         Ok(login) => login,
         Err(error) => {
             complain(&error.to_string());
@@ -285,12 +285,12 @@ fn command(options: &CommandOptions) -> Exit {
 }
 
 /// A user with the password from the environment, else asked for.
-fn login(user: &String) -> Result<(String, String), PasswdError> {
+fn login(user: &str) -> Result<(String, String), PasswdError> {
     let password = match std::env::var("METERBRIDGE_PASSWORD") {
         Ok(password) => password,
         Err(_) => passwd::ask_once(user)?,
     };
-    Ok((user.clone(), password))
+    Ok((user.to_owned(), password))
 }
 
 fn ask_health(options: &HealthOptions) -> Exit {

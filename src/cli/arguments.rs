@@ -42,7 +42,8 @@ pub(super) enum Command {
     /// Ask for a password and print the entry of broker.users for it
     Passwd(PasswdOptions),
     /// Send one command to a meter through the running gateway, and print the reply
-    Command(CommandOptions),
+    #[command(name = "command")]
+    Send(SendOptions),
     /// Look at configuration, ports, devices, disk and clock, and say what to do about each finding
     Doctor(ConfigOptions),
     /// Ask the running gateway whether it is well
@@ -161,7 +162,7 @@ pub(super) struct PasswdOptions {
 
 /// The options of `meterbridge command`.
 #[derive(Clone, Debug, Args)]
-pub(super) struct CommandOptions {
+pub(super) struct SendOptions {
     /// The meter's name
     pub(super) meter: String,
     /// The command, such as '{"cmd":"info"}'

@@ -4,6 +4,7 @@
 //! are bounded as every client's queue is; callers over HTTP that find the mailbox full are told
 //! so. Nothing here is waited for by a meter, the publisher or the broker.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,6 +187,28 @@ struct Notices {
     retained: Allowance,
     nobody: Allowance,
     bad: Allowance,
+    /// Names that nobody has, and when that was said: on a broker that other meters share, somebody
+    /// may talk to one of those all day.
+    strangers: HashMap<String, Instant>,
+}
+
+impl Notices {
+    /// `Some(n)` when a name that nobody has may be told; `n` were held back before it.
+    fn pass_stranger(&mut self, name: &str) -> Option<u64> {
+        if self.strangers.len() >= STRANGERS {
+            self.strangers.retain(|_, told| told.elapsed() < AGAIN);
+        }
+        let is_old = self.strangers.get(name).is_some_and(|told| told.elapsed() < AGAIN);
+        if is_old || self.strangers.len() >= STRANGERS {
+            self.nobody.held_back += 1;
+            return None;
+        }
+        let pass = self.nobody.pass();
+        if pass.is_some() {
+            self.strangers.insert(name.to_owned(), Instant::now());
+        }
+        pass
+    }
 }
 
 impl Clerk<'_> {
@@ -248,8 +271,8 @@ impl Clerk<'_> {
 
     /// A command for a name that nobody has: there is no topic to answer on.
     async fn nobody(&mut self, name: &str) {
-        if let Some(held_back) = self.notices.nobody.pass() {
-            let meter = shortened(name);
+        let meter = shortened(name);
+        if let Some(held_back) = self.notices.pass_stranger(&meter) {
             tracing::warn!(meter, held_back, "a command for a meter that is not there");
             self.router.out.event_no_such_meter(&meter, held_back).await;
         }
@@ -306,6 +329,9 @@ impl Allowance {
 const CALLS: usize = 64;
 /// Messages between subscriptions and router; what is beyond waits in the subscriptions.
 const INBOX: usize = 64;
+/// Names that nobody has which are remembered, and for how long.
+const STRANGERS: usize = 64;
+const AGAIN: Duration = Duration::from_secs(600);
 const BURST: u32 = 10;
 const REFILL: Duration = Duration::from_secs(5);
 

@@ -184,4 +184,15 @@ async fn a_flood_of_complaints_is_thinned_out() {
     tokio::time::advance(REFILL).await;
     assert_eq!(allowance.pass(), Some(90));
     assert_eq!(allowance.pass(), None);
+
+    let mut notices = Notices::default();
+    let mut told = |name: &str| notices.pass_stranger(name).is_some();
+    assert!(told("a") && !told("a") && told("b"));
+    for _ in 0..100 {
+        tokio::time::advance(REFILL).await;
+        told(&fastrand::u64(..).to_string());
+    }
+    assert!(!told("a") && !told("c"), "too many names");
+    tokio::time::advance(AGAIN).await;
+    assert!(told("a") && told("c"));
 }
