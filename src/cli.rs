@@ -16,10 +16,12 @@ use meter_protocols::brultech::Format;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use self::arguments::{Cli, Command, HealthOptions};
+use self::arguments::{Cli, Command, HealthOptions, SendOptions};
+use crate::command::client::{self, Errand, ErrandError};
 use crate::config::{self, Config, ConfigErrors, Loaded, Source};
 use crate::decode;
 use crate::demo;
+use crate::doctor;
 use crate::error::chain;
 use crate::gateway::Gateway;
 use crate::health;
@@ -36,7 +38,7 @@ pub use self::arguments::{
 pub enum Exit {
     /// All is well.
     Fine = 0,
-    /// `health`: the gateway is not well.
+    /// `health`: the gateway is not well. `command`: it was not done.
     NotWell = 1,
     /// The arguments are wrong (EX_USAGE).
     Usage = 64,
@@ -73,6 +75,8 @@ fn dispatch(cli: Cli) -> Exit {
         Command::Config(options) => with_config(&options, |loaded| show(&loaded)),
         Command::Decode(options) => decode(&options),
         Command::Passwd(options) => passwd(&options.name),
+        Command::Send(options) => send(&options),
+        Command::Doctor(options) => examine(&options),
         Command::Health(options) => ask_health(&options),
     }
 }
@@ -117,6 +121,20 @@ fn check(options: &ConfigOptions) -> Exit {
     }
     say(&format!("{file}: fine ({count} meter{})\n", if count == 1 { "" } else { "s" }));
     Exit::Fine
+}
+
+/// The findings are the result, so they go to stdout.
+fn examine(options: &ConfigOptions) -> Exit {
+    let loaded = match load(options) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            say(&doctor::of_mistakes(&errors).to_string());
+            return Exit::Configuration;
+        }
+    };
+    let report = doctor::examine(&loaded);
+    say(&report.to_string());
+    if report.has_problems() { Exit::Unavailable } else { Exit::Fine }
 }
 
 fn show(loaded: &Loaded) -> Exit {
@@ -218,6 +236,61 @@ fn passwd(name: &str) -> Exit {
             }
         }
     }
+}
+
+/// Sends one command; the reply is the result, also where it tells why not.
+fn send(options: &SendOptions) -> Exit {
+    if let Err(error) = serde_json::from_str::<serde_json::Value>(&options.json) {
+        complain(&format!("the command is not JSON: {error}; write '{{\"cmd\":\"info\"}}'"));
+        return Exit::Usage;
+    }
+    let url = match &options.url {
+        Some(url) => url.clone(),
+        None => {
+            let source = Source { without_files: true, ..source(&options.config) };
+            let loaded = match config::load(&source) {
+                Ok(loaded) => loaded,
+                Err(errors) => return refuse(&errors),
+            };
+            match client::url(&loaded.config) {
+                Ok(url) => url,
+                Err(error) => {
+                    complain(&error.to_string());
+                    return Exit::Unavailable;
+                }
+            }
+        }
+    };
+    let login = match options.user.as_deref().map(login).transpose() {
+        Ok(login) => login,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Data;
+        }
+    };
+    let (meter, command) = (options.meter.clone(), options.json.clone());
+    match (Errand { url, meter, command, login }).run() {
+        Ok(answer) => {
+            say(&format!("{}\n", answer.reply));
+            if answer.done { Exit::Fine } else { Exit::NotWell }
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            match error {
+                ErrandError::Login(_) => Exit::NotWell,
+                ErrandError::Unreachable(_) | ErrandError::Strange { .. } => Exit::Unavailable,
+            }
+        }
+    }
+}
+
+/// A user with the password from the environment, else asked for.
+fn login(user: &str) -> Result<(String, String), PasswdError> {
+    let password = match std::env::var("METERBRIDGE_PASSWORD") {
+        Ok(password) => password,
+        Err(_) => passwd::ask_once(user)?,
+    };
+    Ok((user.to_owned(), password))
 }
 
 fn ask_health(options: &HealthOptions) -> Exit {

@@ -13,9 +13,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::brultech::{Adapter, Ears, LinkId, Mailbox, MeterSettings};
+use crate::adapters::brultech::{
+    Adapter, Ears, LinkId, LinkSettings, MeterSettings, Operator, Switchboard,
+};
 use crate::broker::{Broker, External, ExternalError, Numbers, Service, ServiceError};
 use crate::bus::Bus;
+use crate::command::desk::Routes;
+use crate::command::directory::{Directory, Expected};
+use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::broker::Mode;
 use crate::ledger;
@@ -23,10 +28,10 @@ use crate::links::{self, MeterLink};
 use crate::metrics::Metrics;
 use crate::model::Make;
 use crate::publish::Publisher;
-use crate::store::{DirectoryLock, Store, StoreError};
+use crate::store::{DirectoryLock, MeterRow, Store, StoreError};
 use crate::task::{self, Group};
 use crate::transport::{self, MeterListener, TransportError};
-use crate::web::{self, MqttAccess, Web};
+use crate::web::{self, ApiAccess, MqttAccess, Web};
 
 /// A gateway whose ports are open and whose state is loaded, and which does not run yet.
 #[derive(Debug)]
@@ -34,10 +39,12 @@ pub struct Gateway {
     broker: Service,
     web: Vec<TcpListener>,
     links: Vec<(LinkId, OpenLink)>,
+    link_settings: Vec<LinkSettings>,
     meters: Vec<MeterSettings>,
     store: Store,
     lock: DirectoryLock,
     mqtt_access: MqttAccess,
+    api_access: ApiAccess,
     data_dir: std::path::PathBuf,
     metrics: Metrics,
     addresses: Addresses,
@@ -65,6 +72,9 @@ pub enum GatewayError {
     /// The broker's port is not to be had, or the broker, or the way to another, failed.
     #[error(transparent)]
     Broker(#[from] ServiceError),
+    /// Commands cannot be taken in.
+    #[error(transparent)]
+    Commands(#[from] RouterError),
     /// A meter port is not to be had.
     #[error(transparent)]
     Link(#[from] TransportError),
@@ -91,6 +101,7 @@ pub enum GatewayError {
 enum OpenLink {
     Listen(Arc<MeterListener>),
     Dial(transport::Dial),
+    Serial(transport::SerialLine),
 }
 
 impl Gateway {
@@ -114,7 +125,9 @@ impl Gateway {
             web: web.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             meters: open.iter().filter_map(|(_, link)| link.address()).collect(),
         };
+        let api_access = links::api_access(config, &broker).map_err(ServiceError::from)?;
         Ok(Gateway {
+            api_access,
             mqtt_access: match &broker {
                 Service::Embedded(broker) => links::mqtt_access(config, broker),
                 Service::External(_) => MqttAccess::Off,
@@ -122,6 +135,7 @@ impl Gateway {
             broker,
             web,
             links: open,
+            link_settings: plan.settings,
             meters: plan.meters,
             store,
             lock,
@@ -148,6 +162,7 @@ impl Gateway {
         let ledger_queue = ledger::queue(&metrics);
         let mut bus = Bus::default();
         let updates = bus.subscribe(PUBLISHER_QUEUE, metrics.dropped_updates.clone());
+        let lookups = bus.subscribe(DIRECTORY_QUEUE, metrics.dropped_updates.clone());
         let numbers = self.broker.numbers();
 
         let mut servers = Group::default();
@@ -158,25 +173,49 @@ impl Gateway {
         let kept = self.store.meters(Make::Brultech).unwrap_or_default();
         let configured = self.meters.iter().map(|meter| &*meter.name);
         publisher.begin(configured.chain(kept.iter().map(|row| row.name.as_str())));
+        let directory = Directory::new(expected(&self.meters, &kept));
+        let switchboard = Switchboard::new(self.link_settings);
+        let (operator, jobs) = Operator::new(switchboard.clone(), metrics.clone());
+        let mut routes = Routes::default();
+        let reach = switchboard.clone();
+        routes.add_reaching(Make::Brultech, jobs, Arc::new(move |serial| reach.reaches(serial)));
+        let (router, commands) = Router::new(
+            self.broker.link(),
+            Arc::clone(&directory),
+            routes,
+            metrics.clone(),
+        )?;
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
-        let web = Web::new(metrics.clone(), numbers).with_mqtt(self.mqtt_access);
+        let web = Web::new(metrics.clone(), numbers)
+            .with_mqtt(self.mqtt_access)
+            .with_commands(commands, self.api_access);
         for listener in self.web {
             servers.spawn("web", web::serve(listener, web.clone(), stop_servers.clone()));
         }
         let mut pipeline = Group::default();
         pipeline.spawn("publisher", publisher.run(updates));
+        pipeline.spawn("directory", directory.follow(lookups));
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);
 
         let (adapter, mailbox) =
             Adapter::new(self.meters, Arc::clone(&ledger_queue), metrics.clone());
         let mut adapters = Group::default();
+        spawn_router(&mut adapters, router, &stop_links, &metrics);
         if !self.links.is_empty() {
+            spawn_operator(&mut adapters, operator, &stop_links, &metrics);
             spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
         }
         let mut links = Group::default();
         for (id, link) in self.links {
-            link.spawn(&mut links, id, mailbox.clone(), stop_links.clone(), metrics.clone());
+            let begin = {
+                let (mailbox, metrics) = (mailbox.clone(), metrics.clone());
+                let switchboard = switchboard.clone();
+                move |peer| {
+                    Ears::new(id, peer, mailbox.clone(), metrics.clone()).with_voice(&switchboard)
+                }
+            };
+            link.spawn(&mut links, begin, stop_links.clone(), metrics.clone());
         }
         drop(mailbox);
 
@@ -219,6 +258,12 @@ impl Gateway {
                  login; write broker.users, broker.allow_anonymous: true, or broker.websocket: false"
             );
         }
+        if matches!(self.api_access, ApiAccess::Unguarded) && !self.addresses.web.is_empty() {
+            tracing::warn!(
+                "no commands over http: other machines can reach the web port, and nobody needs a \
+                 login; write broker.users, or broker.allow_anonymous: true"
+            );
+        }
         if self.links.is_empty() {
             tracing::warn!("no meters are configured: only the broker runs");
         }
@@ -229,6 +274,43 @@ impl Gateway {
 const GRACE: Duration = Duration::from_millis(1900);
 /// Updates that may wait for the publisher.
 const PUBLISHER_QUEUE: usize = 1024;
+/// Updates that may wait for the directory of meters.
+const DIRECTORY_QUEUE: usize = 1024;
+
+/// The meters that are known before they are heard.
+fn expected<'a>(
+    configured: &'a [MeterSettings],
+    kept: &'a [MeterRow],
+) -> impl Iterator<Item = Expected> + 'a {
+    let entries = configured.iter().map(|meter| Expected {
+        name: Arc::clone(&meter.name),
+        make: Make::Brultech,
+        serial: meter.serial.as_deref().map(Arc::from),
+    });
+    // A meter that has an entry by now goes by the entry's name.
+    let claimed = |row: &&MeterRow| {
+        configured.iter().any(|meter| {
+            *meter.name != *row.name && meter.serial.as_deref() == Some(row.serial.as_str())
+        })
+    };
+    let kept = kept.iter().filter(move |row| !claimed(row)).map(|row| Expected {
+        name: row.name.as_str().into(),
+        make: row.make,
+        serial: Some(row.serial.as_str().into()),
+    });
+    entries.chain(kept)
+}
+
+/// Runs the router of commands, and again should it fail.
+fn spawn_router(group: &mut Group, router: Router, stop: &CancellationToken, metrics: &Metrics) {
+    let (router, token) = (Arc::new(router), stop.clone());
+    let start = move || {
+        let (router, stop) = (Arc::clone(&router), token.clone());
+        async move { router.run(stop).await }
+    };
+    let name = "commands".to_owned();
+    group.spawn("commands", task::restarting(name, stop.clone(), metrics.clone(), || {}, start));
+}
 
 async fn open_broker(config: &Config) -> Result<Service, ServiceError> {
     if config.broker.mode == Mode::Embedded {
@@ -255,6 +337,8 @@ async fn bind_web(config: &Config) -> Result<Vec<TcpListener>, GatewayError> {
 async fn open_link(link: MeterLink) -> Result<Vec<OpenLink>, TransportError> {
     match link {
         MeterLink::Dial(dial) => Ok(vec![OpenLink::Dial(dial)]),
+        // Opened when the gateway runs: an adapter may be plugged in later.
+        MeterLink::Serial(line) => Ok(vec![OpenLink::Serial(line)]),
         MeterLink::Listen { addresses, options } => {
             let mut open = Vec::new();
             for address in addresses {
@@ -270,22 +354,17 @@ impl OpenLink {
     fn address(&self) -> Option<SocketAddr> {
         match self {
             OpenLink::Listen(listener) => Some(listener.address()),
-            OpenLink::Dial(_) => None,
+            OpenLink::Dial(_) | OpenLink::Serial(_) => None,
         }
     }
 
     fn spawn(
         self,
         group: &mut Group,
-        id: LinkId,
-        mailbox: Mailbox,
+        ears: impl Fn(String) -> Ears + Send + Sync + 'static,
         stop: CancellationToken,
         metrics: Metrics,
     ) {
-        let ears = {
-            let metrics = metrics.clone();
-            move |peer: String| Ears::new(id, peer, mailbox.clone(), metrics.clone())
-        };
         match self {
             OpenLink::Listen(listener) => {
                 let name = format!("meters on {}", listener.address());
@@ -297,8 +376,31 @@ impl OpenLink {
                 let begin = move || ears(peer.clone());
                 group.spawn(name, transport::dial(dial, stop, metrics, begin));
             }
+            OpenLink::Serial(line) => {
+                let peer = line.device.display().to_string();
+                let name = format!("meters on {peer}");
+                let begin = move || ears(peer.clone());
+                group.spawn(name, transport::attend(line, stop, metrics, begin));
+            }
         }
     }
+}
+
+/// Runs the operator of commands and polling, and again should it fail.
+fn spawn_operator(
+    group: &mut Group,
+    operator: Operator,
+    stop: &CancellationToken,
+    metrics: &Metrics,
+) {
+    let (operator, token) = (Arc::new(operator), stop.clone());
+    let start = move || {
+        let (operator, stop) = (Arc::clone(&operator), token.clone());
+        async move { operator.run(stop).await }
+    };
+    let name = "brultech commands".to_owned();
+    let task = task::restarting(name, stop.clone(), metrics.clone(), || {}, start);
+    group.spawn("brultech commands", task);
 }
 
 /// Runs the adapter, and again should it fail; each time with the state that is on disk.

@@ -45,6 +45,14 @@ pub enum HealthError {
 /// # Errors
 /// [`HealthError::NoWebServer`] if it has no web server.
 pub fn url(config: &Config) -> Result<String, HealthError> {
+    Ok(format!("{}/healthz", base_url(config)?))
+}
+
+/// Where the web server of this configuration is found from this machine, without a `/` at the end.
+///
+/// # Errors
+/// [`HealthError::NoWebServer`] if it has no web server.
+pub(crate) fn base_url(config: &Config) -> Result<String, HealthError> {
     let address = match config.web.listen.0.first() {
         Some(address) if config.web.enabled => *address,
         _ => return Err(HealthError::NoWebServer),
@@ -56,7 +64,7 @@ pub fn url(config: &Config) -> Result<String, HealthError> {
         ip => ip,
     };
     let address = SocketAddr::new(ip, address.port());
-    Ok(format!("http://{address}{}/healthz", config.web.base_path.trim_end_matches('/')))
+    Ok(format!("http://{address}{}", config.web.base_path.trim_end_matches('/')))
 }
 
 /// Asks, and waits for the answer for [`DEADLINE`] at most. Returns what to tell the user.
@@ -66,7 +74,8 @@ pub fn url(config: &Config) -> Result<String, HealthError> {
 pub fn ask(url: &str) -> Result<String, HealthError> {
     let target = Target::parse(url).ok_or_else(|| HealthError::Url(url.to_owned()))?;
     let unreachable = |source| HealthError::Unreachable { url: url.to_owned(), source };
-    let answer = target.get(Instant::now() + DEADLINE).map_err(unreachable)?;
+    let answer = target.exchange(target.to_string().as_bytes(), Instant::now() + DEADLINE);
+    let answer = answer.map_err(unreachable)?;
     let text = String::from_utf8_lossy(&answer);
     let mut words = text.split_whitespace();
     let (Some(protocol), Some(status)) = (words.next(), words.next()) else {
@@ -86,13 +95,13 @@ pub fn ask(url: &str) -> Result<String, HealthError> {
 }
 
 /// The parts of an `http://` URL.
-struct Target {
+pub(crate) struct Target {
     host: HostPort,
     path: String,
 }
 
 impl Target {
-    fn parse(url: &str) -> Option<Self> {
+    pub(crate) fn parse(url: &str) -> Option<Self> {
         let rest = url.strip_prefix("http://")?;
         let (host, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
@@ -106,10 +115,21 @@ impl Target {
         Some(Self { host, path: path.to_owned() })
     }
 
-    fn get(&self, deadline: Instant) -> std::io::Result<Vec<u8>> {
+    /// Host and port, as the header `Host` has them.
+    pub(crate) fn host(&self) -> &HostPort {
+        &self.host
+    }
+
+    /// The path.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Sends a request over a connection of its own, and reads to its end.
+    pub(crate) fn exchange(&self, request: &[u8], deadline: Instant) -> std::io::Result<Vec<u8>> {
         let mut stream = self.connect(deadline)?;
         stream.set_write_timeout(Some(left(deadline)?))?;
-        write!(stream, "{self}")?;
+        stream.write_all(request)?;
         let mut answer = Vec::new();
         let mut buffer = [0; 4096];
         while answer.len() < LARGEST_ANSWER {

@@ -6,25 +6,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::adapters::brultech::{ChannelSettings, LinkId, MeterSettings};
+use crate::adapters::brultech::{ChannelSettings, LinkId, LinkSettings, MeterSettings, Unit};
 use crate::broker::{
-    self, AccessRule, AccessSettings, Broker, BrokerSettings, ExternalSettings, Login,
-    ProtocolVersion, TlsSettings, Who, Will,
+    self, AccessRule, AccessSettings, Broker, BrokerError, BrokerSettings, ExternalSettings, Gate,
+    Login, ProtocolVersion, Service, TlsSettings, Who, Will,
 };
 use crate::config::broker as broker_section;
 use crate::config::link::Link;
 use crate::config::meter::{self, Medium, Meter, Polarity, TemperatureUnit, Timeout};
-use crate::config::{Config, WebSocketMqtt};
+use crate::config::{Config, WebAccess, WebSocketMqtt};
 use crate::model::{Channel, SensorType};
 use crate::topic::{BridgeTopic, Topic};
-use crate::transport::{Dial, ListenOptions};
-use crate::web::MqttAccess;
+use crate::transport::{Dial, ListenOptions, SerialLine};
+use crate::web::{ApiAccess, MqttAccess};
 
 /// What the meter entries come to.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// The links, each once; a [`LinkId`] is a place in this list.
     pub(crate) links: Vec<MeterLink>,
+    /// What is configured of each link as a whole, in the same order.
+    pub(crate) settings: Vec<LinkSettings>,
     /// One per entry.
     pub(crate) meters: Vec<MeterSettings>,
 }
@@ -34,39 +36,56 @@ pub(crate) struct Plan {
 pub(crate) enum MeterLink {
     Listen { addresses: Vec<SocketAddr>, options: ListenOptions },
     Dial(Dial),
+    Serial(SerialLine),
 }
 
 /// Entries with the same link share it. Kinds and links that this version cannot serve were
 /// refused when the configuration was checked.
 pub(crate) fn plan(entries: &[Meter]) -> Plan {
-    let mut plan = Plan { links: Vec::new(), meters: Vec::new() };
+    let mut plan = Plan { links: Vec::new(), settings: Vec::new(), meters: Vec::new() };
     let mut known: Vec<&Link> = Vec::new();
     for entry in entries {
-        let Some(link) = meter_link(&entry.link) else { continue };
+        let Some(link) = meter_link(entry) else { continue };
         // Port 0 is another port each time it is asked for.
         let shared =
             known.iter().position(|known| known.same_place(&entry.link) && !link.is_any_port());
         let place = shared.unwrap_or_else(|| {
             known.push(&entry.link);
+            let one_line = !matches!(link, MeterLink::Listen { .. });
+            plan.settings.push(LinkSettings { one_line, ..LinkSettings::default() });
             plan.links.push(link);
             plan.links.len() - 1
         });
+        add_to_link(&mut plan.settings[place], entry);
         plan.meters.push(meter_settings(entry, LinkId(place)));
     }
     plan
+}
+
+/// What an entry says of its link. How often to ask was checked to be the same everywhere.
+fn add_to_link(link: &mut LinkSettings, entry: &Meter) {
+    link.poll = link.poll.or(entry.poll);
+    for unit in entry.units.iter().filter_map(|unit| unit.parse::<Unit>().ok()) {
+        if !link.units.contains(&unit) {
+            link.units.push(unit);
+        }
+    }
+    link.serials.extend(entry.serial_number.clone());
+    let fahrenheit = entry.temperature_unit == TemperatureUnit::Fahrenheit;
+    link.fahrenheit.push((entry.serial_number.clone(), fahrenheit));
 }
 
 impl MeterLink {
     fn is_any_port(&self) -> bool {
         match self {
             MeterLink::Listen { addresses, .. } => addresses.iter().any(|one| one.port() == 0),
-            MeterLink::Dial(_) => false,
+            MeterLink::Dial(_) | MeterLink::Serial(_) => false,
         }
     }
 }
 
-fn meter_link(link: &Link) -> Option<MeterLink> {
-    match link {
+fn meter_link(entry: &Meter) -> Option<MeterLink> {
+    match &entry.link {
         Link::Listen(listen) => Some(MeterLink::Listen {
             addresses: listen.addresses.0.clone(),
             options: ListenOptions {
@@ -78,7 +97,11 @@ fn meter_link(link: &Link) -> Option<MeterLink> {
         Link::Connect(address) => {
             Some(MeterLink::Dial(Dial { address: address.to_string(), idle: Some(DIAL_IDLE) }))
         }
-        Link::Serial { .. } | Link::Mqtt(_) | Link::Http(_) => None,
+        Link::Serial { device, baud } => Some(MeterLink::Serial(SerialLine {
+            device: device.clone(),
+            baud: baud.unwrap_or(entry.kind.baud()),
+        })),
+        Link::Mqtt(_) | Link::Http(_) => None,
     }
 }
 
@@ -102,6 +125,7 @@ fn meter_settings(entry: &Meter, link: LinkId) -> MeterSettings {
             Timeout::Auto => None,
             Timeout::After(span) => Some(span),
         },
+        poll: entry.poll,
         fahrenheit: entry.temperature_unit == TemperatureUnit::Fahrenheit,
         channels,
         other_channels: ChannelSettings { btmon, ..ChannelSettings::default() },
@@ -168,6 +192,22 @@ pub(crate) fn mqtt_access(config: &Config, broker: &Broker) -> MqttAccess {
         WebSocketMqtt::Off => MqttAccess::Off,
         WebSocketMqtt::Unguarded => MqttAccess::Unguarded,
     }
+}
+
+/// What the web port does about commands.
+///
+/// # Errors
+/// When the password file cannot be read.
+pub(crate) fn api_access(config: &Config, broker: &Service) -> Result<ApiAccess, BrokerError> {
+    let anonymous = match config.web_access() {
+        WebAccess::Open => true,
+        WebAccess::Login => false,
+        WebAccess::Unguarded => return Ok(ApiAccess::Unguarded),
+    };
+    Ok(ApiAccess::Guarded(match broker {
+        Service::Embedded(broker) => broker.gate(anonymous),
+        Service::External(_) => Gate::new(access_settings(config), anonymous)?,
+    }))
 }
 
 /// What the connection to a broker elsewhere is told of the section `broker:`.

@@ -98,7 +98,13 @@ metrics! {
         "Times that counter state was written to disk.";
     state_write_failures: Counter = "meterbridge_state_write_failures_total",
         "Times that counter state could not be written to disk.";
+    polls: Counter = "meterbridge_polls_total", "Times that a meter was asked for a packet.";
+    failed_polls: Counter = "meterbridge_failed_polls_total",
+        "Times that a meter was asked for a packet in vain.";
     published: Counter = "meterbridge_published_total", "Messages the gateway published.";
+    commands: Counter = "meterbridge_commands_total", "Commands answered, in whatever way.";
+    failed_commands: Counter = "meterbridge_commands_failed_total",
+        "Commands answered that they were not done.";
     task_restarts: Counter = "meterbridge_task_restarts_total",
         "Times that a part of the gateway ended early and was started again.";
 }

@@ -64,6 +64,20 @@ pub fn ask(name: &str) -> Result<String, PasswdError> {
     if prompt("The same again: ")? == password { Ok(password) } else { Err(PasswdError::Different) }
 }
 
+/// Asks for the password of somebody who has one: once and unseen on a terminal, else one line of
+/// standard input.
+///
+/// # Errors
+/// When there is no password to be had.
+pub fn ask_once(name: &str) -> Result<String, PasswdError> {
+    let stdin = io::stdin();
+    let Ok(terminal) = tcgetattr(&stdin) else {
+        return checked(read_line(&mut stdin.lock())?);
+    };
+    let _unseen = Unseen::begin(&stdin, terminal)?;
+    checked(prompt(&format!("Password for {name}: "))?)
+}
+
 /// The entry of `broker.users` that lets this user in.
 ///
 /// # Errors

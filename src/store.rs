@@ -95,12 +95,25 @@ impl DirectoryLock {
     pub fn take(data_dir: &Path) -> Result<DirectoryLock, StoreError> {
         let directory = |source| StoreError::Directory { path: data_dir.to_owned(), source };
         std::fs::create_dir_all(data_dir).map_err(directory)?;
-        let file = File::create(data_dir.join("lock")).map_err(directory)?;
+        let file = File::create(Self::file(data_dir)).map_err(directory)?;
         match file.try_lock() {
             Ok(()) => Ok(DirectoryLock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: data_dir.to_owned() }),
             Err(TryLockError::Error(source)) => Err(directory(source)),
         }
+    }
+}
+
+impl DirectoryLock {
+    /// The file that is locked.
+    pub fn file(data_dir: &Path) -> PathBuf {
+        data_dir.join("lock")
+    }
+
+    /// Whether a process has the directory. Makes and changes nothing.
+    pub fn is_held(data_dir: &Path) -> bool {
+        let Ok(file) = File::open(Self::file(data_dir)) else { return false };
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 }
 

@@ -18,8 +18,21 @@ pub enum Topic {
     Tap(DeviceId),
     /// `powermeter/<name>/state/…`
     Meter(String, MeterState),
+    /// `powermeter/<name>/…`, or `powermeter/…` for all meters: what is asked of them.
+    Order(Option<String>, Leaf),
     /// `meterbridge/bridge/…`
     Bridge(BridgeTopic),
+}
+
+/// What meters are asked by the last level of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaf {
+    /// A command, JSON.
+    Cmd,
+    /// One momentary value.
+    Sample,
+    /// The relay.
+    Switch,
 }
 
 /// The configuration documents of a device.
@@ -42,6 +55,8 @@ pub enum MeterState {
     Channels,
     /// `online` or `offline`.
     Availability,
+    /// Replies to what was asked.
+    Info,
 }
 
 /// What the gateway publishes about itself.
@@ -67,6 +82,8 @@ impl fmt::Display for Topic {
             Topic::Config(id, document) => write!(f, "/device/{id}/config/{}", document.as_str()),
             Topic::Tap(id) => write!(f, "/device/{id}/test/tap"),
             Topic::Meter(name, state) => write!(f, "powermeter/{name}/state/{}", state.as_str()),
+            Topic::Order(Some(name), leaf) => write!(f, "powermeter/{name}/{}", leaf.as_str()),
+            Topic::Order(None, leaf) => write!(f, "powermeter/{}", leaf.as_str()),
             Topic::Bridge(topic) => write!(f, "meterbridge/bridge/{}", topic.as_str()),
         }
     }
@@ -97,6 +114,8 @@ fn parse(text: &str) -> Option<Topic> {
         ["powermeter", name, "state", state] => {
             Topic::Meter(name.to_owned(), find(&MeterState::ALL, state)?)
         }
+        ["powermeter", leaf] => Topic::Order(None, find(&Leaf::ALL, leaf)?),
+        ["powermeter", name, leaf] => Topic::Order(Some(name.to_owned()), find(&Leaf::ALL, leaf)?),
         ["meterbridge", "bridge", topic] => Topic::Bridge(find(&BridgeTopic::ALL, topic)?),
         _ => return None,
     })
@@ -118,8 +137,19 @@ impl ConfigDocument {
 }
 
 impl MeterState {
-    const ALL: [MeterState; 3] =
-        [MeterState::Sample, MeterState::Channels, MeterState::Availability];
+    const ALL: [MeterState; 4] =
+        [MeterState::Sample, MeterState::Channels, MeterState::Availability, MeterState::Info];
+}
+
+impl Leaf {
+    const ALL: [Leaf; 3] = [Leaf::Cmd, Leaf::Sample, Leaf::Switch];
+
+    /// The filters for what is asked of one meter and of all.
+    pub fn filters() -> impl Iterator<Item = String> {
+        Leaf::ALL
+            .iter()
+            .flat_map(|leaf| ["+/", ""].map(|name| format!("powermeter/{name}{}", leaf.as_str())))
+    }
 }
 
 impl BridgeTopic {
@@ -148,6 +178,17 @@ impl Level for MeterState {
             MeterState::Sample => "sample",
             MeterState::Channels => "channels",
             MeterState::Availability => "availability",
+            MeterState::Info => "info",
+        }
+    }
+}
+
+impl Level for Leaf {
+    fn as_str(self) -> &'static str {
+        match self {
+            Leaf::Cmd => "cmd",
+            Leaf::Sample => "sample",
+            Leaf::Switch => "switch",
         }
     }
 }
@@ -181,6 +222,12 @@ mod tests {
             "powermeter/house/state/sample".to_owned(),
             "powermeter/house/state/channels".to_owned(),
             "powermeter/house/state/availability".to_owned(),
+            "powermeter/house/state/info".to_owned(),
+            "powermeter/house/cmd".to_owned(),
+            "powermeter/cmd".to_owned(),
+            "powermeter/house/sample".to_owned(),
+            "powermeter/sample".to_owned(),
+            "powermeter/house/switch".to_owned(),
             "meterbridge/bridge/state".to_owned(),
             "meterbridge/bridge/info".to_owned(),
             "meterbridge/bridge/devices".to_owned(),

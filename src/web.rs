@@ -1,5 +1,7 @@
-//! The web port. So far: whether the gateway is well, its numbers, and MQTT over WebSocket.
+//! The web port. So far: whether the gateway is well, its numbers, the meters and commands for
+//! them, and MQTT over WebSocket.
 
+mod api;
 mod frames;
 mod mqtt;
 mod origin;
@@ -12,14 +14,16 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Numbers;
+use crate::command::router::Commands;
 use crate::metrics::{self, Metrics};
 
+pub use self::api::ApiAccess;
 pub use self::mqtt::MqttAccess;
 pub use self::server::WebLimits;
 
@@ -30,19 +34,22 @@ pub struct Web {
     broker: Numbers,
     mqtt: MqttAccess,
     refused_origins: Arc<origin::Refusals>,
+    api: Option<(Commands, ApiAccess)>,
     limits: WebLimits,
 }
 
 impl Web {
-    /// Pages about these numbers; no MQTT yet.
+    /// Pages about these numbers; no MQTT and no commands yet.
     pub fn new(metrics: Metrics, broker: Numbers) -> Web {
-        Web {
-            metrics,
-            broker,
-            mqtt: MqttAccess::Off,
-            refused_origins: Arc::default(),
-            limits: WebLimits::default(),
-        }
+        let limits = WebLimits::default();
+        let refused_origins = Arc::default();
+        Web { metrics, broker, mqtt: MqttAccess::Off, refused_origins, api: None, limits }
+    }
+
+    /// The same, with meters that take commands.
+    #[must_use]
+    pub fn with_commands(self, commands: Commands, access: ApiAccess) -> Web {
+        Web { api: Some((commands, access)), ..self }
     }
 
     /// The same, with or without MQTT over WebSocket.
@@ -70,6 +77,8 @@ pub async fn serve(
     let routes = Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(numbers))
+        .route("/api/meters", get(api::meters))
+        .route("/api/meters/{name}/command", post(api::command))
         .route("/mqtt", any(mqtt::upgrade));
     let limits = web.limits.clone();
     server::run(listener, routes.with_state(web), limits, stop).await

@@ -7,6 +7,7 @@
 //!
 //! No user name that nobody has, no password and no hash is ever logged.
 
+mod gate;
 mod guard;
 mod password;
 mod password_file;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use gate::{Caller, Gate, Refusal};
 pub use password::{HashError, PasswordHash};
 pub use password_file::{LineFault, PasswordFile, PasswordFileError};
 pub use rights::{AccessRule, Who};
@@ -114,9 +116,20 @@ impl Access {
         }
         let name = connect.user.as_deref().unwrap_or_default();
         let password = connect.password.as_ref().map_or(&[][..], Password::reveal);
+        self.admit_as(peer, name, password, self.allow_anonymous).await
+    }
+
+    /// Judges a user name and a password, wherever they come from; no name: no login.
+    async fn admit_as(
+        &self,
+        peer: SocketAddr,
+        name: &str,
+        password: &[u8],
+        allow_anonymous: bool,
+    ) -> Result<Login, Reason> {
         match self.users.as_ref().filter(|_| !name.is_empty()) {
             Some(users) => self.log_in(peer, users, name, password).await,
-            None if self.allow_anonymous => Ok(Login(None)),
+            None if allow_anonymous => Ok(Login(None)),
             None => {
                 BrokerStats::count(&self.stats.refused_anonymous);
                 if let Some(before) = self.notice.pass() {

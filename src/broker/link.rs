@@ -64,6 +64,9 @@ pub struct Received {
     pub payload: Bytes,
     /// It was retained before the subscription was made.
     pub retained: bool,
+    /// It was published to be retained, as far as the broker tells: one elsewhere does so only of
+    /// what is `retained`.
+    pub to_retain: bool,
 }
 
 /// The gateway's way to publish and subscribe. Clones are cheap and are the same link.
@@ -307,6 +310,7 @@ fn received(outgoing: Outgoing) -> Option<Received> {
         topic: topic.into(),
         payload: Bytes::copy_from_slice(item.publication.payload()),
         retained: item.retain,
+        to_retain: item.publication.retain,
     })
 }
 

@@ -49,8 +49,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 pub use access::{
-    AccessRule, AccessSettings, HashError, LineFault, PasswordFile, PasswordFileError,
-    PasswordHash, User, Who,
+    AccessRule, AccessSettings, Caller, Gate, HashError, LineFault, PasswordFile,
+    PasswordFileError, PasswordHash, Refusal, User, Who,
 };
 pub use door::{ByteStream, Complaints, Door, Seat};
 pub use error::BrokerError;
@@ -83,7 +83,7 @@ struct Shared {
     clients: Arc<Clients>,
     router: Arc<Router>,
     store: Arc<Store>,
-    access: Access,
+    access: Arc<Access>,
     limits: Limits,
     stats: Arc<BrokerStats>,
     /// Keeps clients that are refused again and again from filling the log.
@@ -149,6 +149,12 @@ impl Broker {
         self.door.clone()
     }
 
+    /// The users and rules, for those who come over HTTP; `anonymous`: also without a login.
+    #[must_use]
+    pub fn gate(&self, anonymous: bool) -> Gate {
+        Gate::of(Arc::clone(&self.shared.access), anonymous)
+    }
+
     /// A way for the gateway to publish and subscribe; works before and after `run` as well.
     #[must_use]
     pub fn link(&self) -> Link {
@@ -174,7 +180,7 @@ impl Shared {
         database: Option<&Database>,
     ) -> Result<Self, BrokerError> {
         let stats = Arc::new(BrokerStats::default());
-        let access = Access::new(access, Arc::clone(&stats))?;
+        let access = Arc::new(Access::new(access, Arc::clone(&stats))?);
         let quota =
             Quota { messages: limits.total_queued_messages, bytes: limits.total_queued_bytes };
         let store = Arc::new(match database {

@@ -41,6 +41,11 @@ pub(super) enum Command {
     Decode(DecodeOptions),
     /// Ask for a password and print the entry of broker.users for it
     Passwd(PasswdOptions),
+    /// Send one command to a meter through the running gateway, and print the reply
+    #[command(name = "command")]
+    Send(SendOptions),
+    /// Look at configuration, ports, devices, disk and clock, and say what to do about each finding
+    Doctor(ConfigOptions),
     /// Ask the running gateway whether it is well
     Health(HealthOptions),
 }
@@ -153,6 +158,24 @@ pub enum DecodedProtocol {
 pub(super) struct PasswdOptions {
     /// The user's name
     pub(super) name: String,
+}
+
+/// The options of `meterbridge command`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct SendOptions {
+    /// The meter's name
+    pub(super) meter: String,
+    /// The command, such as '{"cmd":"info"}'
+    pub(super) json: String,
+    /// Where the gateway's web port is [default: web.listen of the configuration]
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// Log in as this user of broker.users; the password is asked for, or taken from the
+    /// environment variable METERBRIDGE_PASSWORD
+    #[arg(long, value_name = "NAME")]
+    pub(super) user: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigOptions,
 }
 
 /// The options of `meterbridge health`.

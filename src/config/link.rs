@@ -109,6 +109,17 @@ impl Link {
         }
     }
 
+    /// Whether both have the same options, written or by default; `baud` is the default.
+    pub(super) fn agrees(&self, other: &Self, default: u32) -> bool {
+        let speed = |baud: &Option<u32>| baud.unwrap_or(default);
+        match (self, other) {
+            (Self::Serial { baud: one, .. }, Self::Serial { baud: two, .. }) => {
+                speed(one) == speed(two)
+            }
+            (one, two) => one == two,
+        }
+    }
+
     /// Whether both use the same socket, dial the same place or open the same port.
     pub fn same_place(&self, other: &Self) -> bool {
         match (self, other) {

@@ -146,6 +146,21 @@ impl Default for Channel {
     }
 }
 
+impl Kind {
+    /// Bits per second on a serial line, unless the link says otherwise.
+    ///
+    /// Source: Brultech ECM-1240 manual (19200, and a GEM's COM1 as delivered); SmartMeter's USB
+    /// port; DSMR 4.0 and later.
+    #[must_use]
+    pub fn baud(self) -> u32 {
+        match self {
+            Self::Brultech => 19_200,
+            Self::Smartmeter => 2_000_000,
+            Self::Fluksometer | Self::P1 => 115_200,
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -130,6 +130,17 @@ pub enum WebSocketMqtt {
     Unguarded,
 }
 
+/// Who may use the web port for more than looking at the gateway's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebAccess {
+    /// Everybody, as far as `broker.acl` goes.
+    Open,
+    /// Whoever logs in.
+    Login,
+    /// Nobody: other machines can reach the port, and nobody said who may.
+    Unguarded,
+}
+
 /// See [`Config::homeassistant`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -197,6 +208,19 @@ impl Config {
             WebSocketMqtt::Open
         } else {
             WebSocketMqtt::Unguarded
+        }
+    }
+
+    /// Who may send commands through the web port, also where the broker is elsewhere.
+    pub fn web_access(&self) -> WebAccess {
+        let broker = &self.broker;
+        let has_users = !broker.users.is_empty() || broker.password_file.is_some();
+        match broker.allow_anonymous {
+            Some(true) => WebAccess::Open,
+            Some(false) => WebAccess::Login,
+            None if has_users => WebAccess::Login,
+            None if self.web.listen.on_loopback() => WebAccess::Open,
+            None => WebAccess::Unguarded,
         }
     }
 

@@ -10,11 +10,8 @@ use figment::value::Value;
 /// but an empty one.
 const NOT_YET: &[(&str, &[&str])] = &[
     ("meters.*.kind", &["smartmeter", "fluksometer", "p1"]),
-    ("meters.*.link.serial", &[]),
     ("meters.*.link.mqtt", &[]),
     ("meters.*.link.http", &[]),
-    ("meters.*.poll", &[]),
-    ("meters.*.units", &[]),
     ("sinks", &[]),
     ("log.format", &["json"]),
 ];

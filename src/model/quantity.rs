@@ -123,6 +123,11 @@ impl Milli {
         self.0 as f64 / 1000.0
     }
 
+    /// The nearest hundredth, half away from zero.
+    pub fn hundredths(self) -> Milli {
+        Milli((self.0 + 5 * self.0.signum()) / 10 * 10)
+    }
+
     /// A thousandth of the value with its decimals kept, as JSON text: Wh shown as kWh.
     pub fn per_thousand(self) -> PerThousand {
         PerThousand(self.0)

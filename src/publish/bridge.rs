@@ -9,6 +9,20 @@ use super::batch::Batch;
 use crate::model::{Correction, Device, Timestamp};
 use crate::topic::{BridgeTopic, Topic};
 
+/// A meter as it stands in `meterbridge/bridge/devices`, and in `GET /api/meters`.
+pub(crate) fn describe(device: &Device, online: bool) -> serde_json::Value {
+    json!({
+        "id": device.id.to_string(),
+        "name": *device.name,
+        "make": device.make.as_str(),
+        "model": device.model.as_str(),
+        "serial": *device.serial,
+        "adopted": device.adopted,
+        "online": online,
+        "sensors": device.sensors.len(),
+    })
+}
+
 /// The gateway's own topics.
 #[derive(Debug)]
 pub(super) struct Bridge {
@@ -46,18 +60,7 @@ impl Bridge {
         devices.sort_by(|one, other| one.name.cmp(&other.name));
         let list: Vec<_> = devices
             .into_iter()
-            .map(|device| {
-                json!({
-                    "id": device.id.to_string(),
-                    "name": *device.name,
-                    "make": device.make.as_str(),
-                    "model": device.model.as_str(),
-                    "serial": *device.serial,
-                    "adopted": device.adopted,
-                    "online": online.get(&device.name).copied().unwrap_or(false),
-                    "sensors": device.sensors.len(),
-                })
-            })
+            .map(|device| describe(device, online.get(&device.name).copied().unwrap_or(false)))
             .collect();
         batch.retained(&Topic::Bridge(BridgeTopic::Devices), serde_json::Value::Array(list));
     }

@@ -2,9 +2,9 @@
 
 use std::fmt::{Display, Write};
 
+use super::Known;
 use super::batch::Batch;
-use super::{Known, Latest};
-use crate::model::{Channel, Milli, Quantity, Role, Sensor, SensorType, Timestamp};
+use crate::model::{Channel, Latest, Milli, Quantity, Sensor, SensorType, Sum, Timestamp};
 use crate::topic::{MeterState, Topic};
 
 /// Publishes `state/channels` with every packet, and `state/sample` every five seconds or with
@@ -15,7 +15,7 @@ pub(super) fn publish(batch: &mut Batch, known: &mut Known, at: Timestamp) {
         write_channels(text, known, at);
     });
     let interval = known.heard.replace(at).map(|before| at.since(before).as_millis());
-    let sum = Sum::of(known);
+    let sum = Sum::of(&known.device.sensors, &known.latest);
     // Half an interval early is nearer to five seconds than half an interval late.
     let early = interval.unwrap_or(0) / 2;
     let due = known
@@ -23,68 +23,22 @@ pub(super) fn publish(batch: &mut Batch, known: &mut Known, at: Timestamp) {
         .is_none_or(|sampled| at.since(sampled).as_millis() + early >= SAMPLE_EVERY_MS);
     if let Some(sum) = sum.filter(|_| due) {
         known.sampled = Some(at);
-        batch.live(&Topic::Meter(name, MeterState::Sample), |text| sum.write(text, at));
+        batch.live(&Topic::Meter(name, MeterState::Sample), |text| {
+            write_sample(&sum, text, at);
+        });
     }
 }
 
 const SAMPLE_EVERY_MS: u128 = 5000;
 
-/// The meter's sum over its grid channels if it has any, else over its loads.
-#[derive(Debug, PartialEq)]
-struct Sum {
-    power: Milli,
-    current: Option<Milli>,
-    volt: Option<Milli>,
-    energy: Milli,
-}
-
-impl Sum {
-    /// `None` until a power is known.
-    fn of(known: &Known) -> Option<Sum> {
-        let sensors = || known.device.sensors.iter().zip(&known.latest);
-        let is_clamp = |sensor: &Sensor| matches!(sensor.channel, Channel::Ch(_) | Channel::Aux(_));
-        let has_grid = sensors().any(|(sensor, _)| sensor.role == Role::Grid && is_clamp(sensor));
-        let role = if has_grid { Role::Grid } else { Role::Load };
-        let mut sum = Sum { power: Milli(0), current: None, volt: None, energy: Milli(0) };
-        let mut has_power = false;
-        for (sensor, latest) in sensors() {
-            if sensor.quantity == Quantity::Vrms {
-                sum.volt = latest.gauge;
-            }
-            if sensor.role != role || !is_clamp(sensor) {
-                continue;
-            }
-            let gauge = latest.gauge.unwrap_or_default();
-            match sensor.quantity {
-                Quantity::PPlus => {
-                    has_power |= latest.gauge.is_some();
-                    sum.power.0 += gauge.0;
-                    sum.energy.0 += latest.counter.unwrap_or_default().0;
-                }
-                Quantity::PMinus => sum.power.0 -= gauge.0,
-                Quantity::Irms => {
-                    sum.current = Some(Milli(sum.current.unwrap_or_default().0 + gauge.0));
-                }
-                _ => {}
-            }
-        }
-        has_power.then_some(sum)
-    }
-
-    fn write(&self, text: &mut String, at: Timestamp) {
-        let mut object = Object::open(text);
-        object.field("power", hundredths(self.power));
-        object.optional("current", self.current.map(hundredths));
-        object.optional("volt", self.volt.map(hundredths));
-        object.field("energy", self.energy.per_thousand());
-        object.field("ts", format_args!("\"{}\"", at.seconds()));
-        object.close();
-    }
-}
-
-/// Two decimals, as the meters whose topic this is give them.
-fn hundredths(value: Milli) -> Milli {
-    Milli((value.0 + 5 * value.0.signum()) / 10 * 10)
+fn write_sample(sum: &Sum, text: &mut String, at: Timestamp) {
+    let mut object = Object::open(text);
+    object.field("power", sum.power.hundredths());
+    object.optional("current", sum.current.map(Milli::hundredths));
+    object.optional("volt", sum.volt.map(Milli::hundredths));
+    object.field("energy", sum.energy.per_thousand());
+    object.field("ts", format_args!("\"{}\"", at.seconds()));
+    object.close();
 }
 
 fn write_channels(text: &mut String, known: &Known, at: Timestamp) {

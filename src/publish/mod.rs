@@ -18,11 +18,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::broker::{BrokerStats, Crowded, Link};
 use crate::bus::Queue;
 use crate::metrics::Metrics;
-use crate::model::{Device, DeviceId, Milli, ReadingSet, Timestamp, Update, Value};
+use crate::model::{Device, DeviceId, Latest, ReadingSet, Timestamp, Update, Value};
 use crate::topic::{BridgeTopic, MeterState, Topic};
 
 use batch::Batch;
 use bridge::Bridge;
+pub(crate) use bridge::describe;
 use health::Health;
 
 /// Turns updates into messages until the bus is closed.
@@ -48,13 +49,6 @@ struct Known {
     pulses: [Option<u64>; 4],
     heard: Option<Timestamp>,
     sampled: Option<Timestamp>,
-}
-
-/// The latest values of one sensor.
-#[derive(Debug, Clone, Copy, Default)]
-struct Latest {
-    gauge: Option<Milli>,
-    counter: Option<Milli>,
 }
 
 impl Publisher {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Conversation;
 use crate::model::Timestamp;
@@ -40,9 +40,17 @@ impl LastHeard {
     }
 }
 
+/// What a connection waits for.
+enum Event {
+    /// The peer said something, failed, or was silent for too long.
+    Read(Result<std::io::Result<usize>, Elapsed>),
+    /// The conversation has something to say.
+    Words(Vec<u8>),
+}
+
 /// Reads from the peer until the connection ends.
 pub(super) async fn converse(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     mut conversation: impl Conversation,
     idle: Option<Duration>,
     heard: &LastHeard,
@@ -51,28 +59,32 @@ pub(super) async fn converse(
     let mut last = Instant::now();
     let mut pending = false;
     loop {
-        let wait = if pending { QUIET } else { idle.unwrap_or(FOREVER) };
-        let read = timeout(wait, stream.read(&mut buffer)).await;
-        let reply = match read {
-            Ok(Ok(0)) => {
+        // Pauses are counted from the last byte heard, whatever was said in between.
+        let wait = if pending { conversation.patience() } else { idle.unwrap_or(FOREVER) };
+        let event = tokio::select! {
+            read = timeout_at(last + wait, stream.read(&mut buffer)) => Event::Read(read),
+            words = conversation.speak() => Event::Words(words),
+        };
+        let reply = match event {
+            Event::Words(words) => words,
+            Event::Read(Ok(Ok(0))) => {
                 conversation.quiet().await;
                 return End::Closed;
             }
-            Ok(Ok(length)) => {
+            Event::Read(Ok(Ok(length))) => {
                 (last, pending) = (Instant::now(), true);
                 heard.touch();
                 conversation.received(&buffer[..length]).await
             }
-            Ok(Err(error)) => {
+            Event::Read(Ok(Err(error))) => {
                 conversation.quiet().await;
                 return End::Failed(error.to_string());
             }
-            Err(_) if pending => {
+            Event::Read(Err(_)) if pending => {
                 pending = false;
                 conversation.quiet().await
             }
-            Err(_) if idle.is_some_and(|idle| last.elapsed() >= idle) => return End::Idle,
-            Err(_) => Vec::new(),
+            Event::Read(Err(_)) => return End::Idle,
         };
         if !reply.is_empty() {
             // A peer that does not read must not stop its own connection from being read.
@@ -86,8 +98,5 @@ pub(super) async fn converse(
 }
 
 const READ_BUFFER: usize = 4096;
-/// A 625-byte packet takes a third of a second at 19,200 baud; the shortest advised send interval
-/// is five seconds.
-const QUIET: Duration = Duration::from_secs(1);
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 const REPLY_DEADLINE: Duration = Duration::from_secs(5);

@@ -4,6 +4,12 @@ use meterbridge::config::NOT_SUPPORTED_YET;
 
 use crate::{given, meter};
 
+/// A meter on a serial port.
+fn serial(device: &str, lines: &str) -> String {
+    let link = format!("{{serial: {device}}}");
+    meter(lines).replacen("{listen: 127.0.0.1:8083}", &link, 1)
+}
+
 /// Bad files, and what each line of the answer has to say: the place, and words.
 #[test]
 fn each_mistake_is_told_with_its_place_and_what_is_right() {
@@ -162,6 +168,28 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
             )],
         ),
         (&meter(&format!("{two}    link: {{listen: 0.0.0.0:8083}}\n")), &[("7:12", "is taken by")]),
+        // Serial lines: the default speed of the make is as good as the same one written out.
+        (
+            &serial(
+                "/dev/ttyUSB0",
+                &format!(
+                    "{two}    link: {{serial: /dev/ttyUSB0, baud: 115200}}\n    serial_number: 01100603\n"
+                ),
+            ),
+            &[("7:5", "with other options")],
+        ),
+        (
+            &serial(
+                "/dev/ttyUSB0",
+                &format!(
+                    "{two}    link: {{serial: /dev/ttyUSB0, baud: 19200}}\n    serial_number: 01100603\n"
+                ),
+            ),
+            &[],
+        ),
+        (&serial("/dev/ttyUSB0, baud: 0", ""), &[("4:34", "0 is not a speed")]),
+        (&serial("ttyUSB0", ""), &[("4:12", "\"ttyUSB0\" is not the path of a device")]),
+        (&serial("\"/dev/tty[A\"", ""), &[("4:12", "is not a pattern")]),
         (
             &meter("").replace("brultech", "fluksometer"),
             &[("3:5", NOT_SUPPORTED_YET), ("4:12", "not reached that way: write mqtt or http")],
@@ -213,8 +241,10 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         ),
         // Not supported, said as such.
         (
-            &meter("").replace("{listen: 127.0.0.1:8083}", "{serial: /dev/ttyUSB0, baud: 19200}"),
-            &[("4:12", NOT_SUPPORTED_YET)],
+            &meter("")
+                .replace("{listen: 127.0.0.1:8083}", "{mqtt: embedded}")
+                .replace("brultech", "smartmeter"),
+            &[("3:5", NOT_SUPPORTED_YET), ("4:12", NOT_SUPPORTED_YET)],
         ),
         (&meter("").replace("brultech", "p1"), &[("3:5", "p1: not supported")]),
     ];

@@ -186,3 +186,38 @@ async fn documents_survive_a_kill_of_the_gateway_and_the_will_is_published() {
     drop(program);
     while state.on("meterbridge/bridge/state").await.payload != "offline" {}
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_come_from_a_broker_elsewhere_and_are_answered_there() {
+    const INFO: &str = "powermeter/house/state/info";
+    for version in [4, 5] {
+        let data = tempfile::tempdir().unwrap();
+        let mosquitto = Mosquitto::start("persistence false").await;
+        let port = mosquitto.port;
+        let mut observer = Observer::at(port).await;
+        // What lies there from before is no command.
+        observer.publish("powermeter/house/cmd", r#"{"cmd":"info","id":"old"}"#, true).await;
+        let broker = format!(
+            "{{mode: external, external: {{url: \"mqtt://127.0.0.1:{port}\", version: {version}}}}}"
+        );
+        let gateway = TestGateway::start(&broker, data.path()).await;
+        while !observer.on("powermeter/house/state/sample").await.payload.contains("power") {}
+        observer.publish("powermeter/house/cmd", r#"{"cmd":"getPower","id":[1]}"#, false).await;
+        let reply = observer.on(INFO).await;
+        assert!(reply.payload.starts_with(r#"{"error":false,"cmd":"getPower","activePower":"#));
+        assert!(reply.payload.ends_with(r#","id":[1]}"#) && !reply.retain, "{reply:?}");
+        observer.publish("powermeter/sample", "v", false).await;
+        let reply = observer.on(INFO).await;
+        assert!(reply.payload.contains(r#""unit":"V""#), "{reply:?}");
+
+        // The command line goes through the gateway and needs no broker.
+        let url = format!("http://{}", gateway.addresses.web[0]);
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_meterbridge"))
+            .args(["command", "house", r#"{"cmd":"info"}"#, "--url", &url])
+            .output();
+        let output = within(output).await.unwrap();
+        let reply = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && reply.contains(r#""type":"gem""#), "{reply}");
+        gateway.stop().await;
+    }
+}

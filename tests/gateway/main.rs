@@ -14,9 +14,11 @@ mod record;
 mod subscriber;
 mod support;
 
+mod api;
 mod badinput;
 mod clients;
 mod commandline;
+mod commands;
 mod counters;
 mod directions;
 mod documents;
@@ -25,5 +27,6 @@ mod identity;
 mod ingest;
 mod links;
 mod noise;
+mod serial;
 mod shutdown;
 mod text;

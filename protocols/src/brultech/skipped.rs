@@ -95,6 +95,13 @@ impl Sample {
         self.bytes.get(..self.held).unwrap_or_default()
     }
 
+    /// Whether these are values of a GEM's list of settings, of which a packet in its middle leaves
+    /// any part.
+    fn is_list(&self) -> bool {
+        let in_list = |byte: &u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F' | b',' | b'\r' | b'\n');
+        self.as_bytes().contains(&b',') && self.as_bytes().iter().all(in_list)
+    }
+
     fn extend(&mut self, bytes: &[u8]) {
         let room = self.bytes.get_mut(self.held..).unwrap_or_default();
         let taken = room.len().min(bytes.len());
@@ -104,8 +111,12 @@ impl Sample {
 }
 
 impl std::fmt::Display for Sample {
-    /// In quotes; what is not printable ASCII as in a Rust string, such as `\xfe`.
+    /// In quotes; what is not printable ASCII as in a Rust string, such as `\xfe`. Values of a list
+    /// of settings are not shown: some of them are a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_list() {
+            return f.write_str("a list of hexadecimal values");
+        }
         write!(f, "\"{}\"", self.as_bytes().escape_ascii())
     }
 }
@@ -199,6 +210,18 @@ mod tests {
              they begin with \"Alive\\xfe\\xff\\t\\xfe\\xff\\n\""
         );
         assert!(skipped.is_empty());
+    }
+
+    #[test]
+    fn a_password_in_a_list_of_settings_is_not_shown() {
+        let shown = |bytes: &[u8]| {
+            let mut sample = Sample::default();
+            sample.extend(bytes);
+            sample.to_string()
+        };
+        assert_eq!(shown(b"F,FF,35,84,65,DD,00,00"), "a list of hexadecimal values");
+        assert_eq!(shown(b",35,84,65\r\n"), "a list of hexadecimal values");
+        assert_eq!(shown(b"ALL\r\n"), "\"ALL\\r\\n\"");
     }
 
     #[test]

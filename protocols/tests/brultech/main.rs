@@ -1,8 +1,11 @@
 //! The Brultech decoder against real captures, and against everything a link can do to them.
 
 mod captures;
+mod commands;
+mod exchanges;
 mod packets;
 mod resync;
+mod settings;
 mod streams;
 mod text;
 

@@ -207,11 +207,12 @@ impl Listening {
     }
 
     fn timeout(&self) -> Duration {
-        let from_interval = || match self.interval {
+        let settings = self.meter.settings();
+        let from_interval = || match self.interval.max(settings.poll) {
             Some(interval) => (interval * 5).max(SHORTEST_TIMEOUT),
             None => FIRST_TIMEOUT,
         };
-        self.meter.settings().timeout.unwrap_or_else(from_interval)
+        settings.timeout.unwrap_or_else(from_interval)
     }
 
     fn row(&self) -> Option<MeterRow> {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use meter_protocols::brultech::{Decoder, Frame, FrameError, SkipReason};
+use meter_protocols::brultech::{Decoder, Frame, FrameError, Packet, SkipReason};
 
 use super::adapter::{Arrival, Mailbox};
 use super::settings::LinkId;
+use super::switchboard::Switchboard;
+use super::voice::Voice;
 use crate::metrics::Metrics;
 use crate::model::Timestamp;
 use crate::transport::Conversation;
@@ -21,6 +23,7 @@ pub struct Ears {
     metrics: Metrics,
     skipped: Skipped,
     told_of_text: bool,
+    voice: Option<Voice>,
 }
 
 /// Bytes that were part of no packet, told of now and then and not each time.
@@ -41,7 +44,15 @@ impl Ears {
             metrics,
             skipped: Skipped::default(),
             told_of_text: false,
+            voice: None,
         }
+    }
+
+    /// Lets commands out on this connection, and polls.
+    #[must_use]
+    pub fn with_voice(mut self, switchboard: &Switchboard) -> Ears {
+        self.voice = Some(Voice::new(switchboard, self.link));
+        self
     }
 
     /// Hands on what the decoder has found. Waits for the adapter where it is behind, which slows
@@ -51,14 +62,7 @@ impl Ears {
         let at = Timestamp::now();
         while let Some(found) = self.decoder.next_frame() {
             match found {
-                Ok(Frame::Packet(packet)) => {
-                    self.metrics.packets.increment();
-                    let arrival = Arrival { link: self.link, at, packet: Box::new(packet) };
-                    if self.mailbox.send(arrival).await.is_err() {
-                        // The gateway is stopping.
-                        self.metrics.dropped_arrivals.increment();
-                    }
-                }
+                Ok(Frame::Packet(packet)) => self.packet(packet, at).await,
                 Ok(Frame::Text(text)) => {
                     self.pass_over(&format!("a reading of meter {} as text", text.serial));
                     if text.wants_http_reply() {
@@ -75,7 +79,33 @@ impl Ears {
                 Err(error) => self.skip(&error, at),
             }
         }
+        self.hand_on_between();
         reply
+    }
+
+    async fn packet(&mut self, packet: Packet, at: Timestamp) {
+        self.metrics.packets.increment();
+        // What came before the packet belongs before it.
+        self.hand_on_between();
+        if let Some(voice) = &mut self.voice {
+            voice.packet(&packet);
+        }
+        let arrival = Arrival { link: self.link, at, packet: Box::new(packet) };
+        if self.mailbox.send(arrival).await.is_err() {
+            // The gateway is stopping.
+            self.metrics.dropped_arrivals.increment();
+        }
+    }
+
+    /// Gives the bytes that belong to no packet to whoever waits for an answer.
+    fn hand_on_between(&mut self) {
+        if let Some(voice) = self.voice.as_mut().filter(|voice| voice.is_listening()) {
+            voice.between(&self.decoder.take_between());
+        }
+    }
+
+    fn is_listening(&self) -> bool {
+        self.voice.as_ref().is_some_and(Voice::is_listening)
     }
 
     /// A frame that is understood but carries no counters in a form that can be trusted.
@@ -128,8 +158,39 @@ impl Conversation for Ears {
         self.decoder.idle();
         self.listen().await
     }
+
+    fn patience(&self) -> Duration {
+        // The end of an answer can look like the beginning of a packet, but not like one of the
+        // pieces, of at least 80 bytes, in which a meter may send a packet with pauses.
+        if self.is_listening() && self.decoder.pending() < SHORTEST_PIECE {
+            ANSWER_PATIENCE
+        } else {
+            PATIENCE
+        }
+    }
+
+    async fn speak(&mut self) -> Vec<u8> {
+        loop {
+            let Some(voice) = &mut self.voice else { return std::future::pending().await };
+            let listened = voice.is_listening();
+            let words = voice.speak().await;
+            if voice.is_listening() != listened {
+                let keep = if voice.is_listening() { BETWEEN_LIMIT } else { 0 };
+                self.decoder.keep_between(keep);
+            }
+            if let Some(words) = words {
+                return words;
+            }
+        }
+    }
 }
 
 /// The modules that post by HTTP are reset by the meter when answers stay out.
 const HTTP_OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+/// A packet comes without longer pauses, unless the meter is set to send it in pieces.
+const PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
+const SHORTEST_PIECE: usize = 80;
+/// What of the bytes between packets is kept for the answer, which is handed on with each read.
+const BETWEEN_LIMIT: usize = 64 * 1024;
 const TELL_EVERY: Duration = Duration::from_secs(60);

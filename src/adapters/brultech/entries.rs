@@ -59,7 +59,10 @@ impl Entries {
         let Some(place) = own.or_else(free) else {
             let name = self.adopted_name(serial, model);
             self.explain(serial, &name, link);
-            return Claim { settings: MeterSettings::adopted(name, link), adopted: true };
+            let mut settings = MeterSettings::adopted(name, link);
+            let of_link = self.entries.iter().find(|entry| entry.settings.link == link);
+            settings.poll = of_link.and_then(|entry| entry.settings.poll);
+            return Claim { settings, adopted: true };
         };
         let entry = &mut self.entries[place];
         entry.taken_by = Some(serial.to_owned());

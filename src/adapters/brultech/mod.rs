@@ -3,16 +3,31 @@
 //! Connections decode ([`Ears`]) and hand packets to the one [`Adapter`] that owns all Brultech
 //! meters, whatever link they speak on: a meter is its serial number, so a GEM that sends on two
 //! links is still one meter with one set of counters.
+//!
+//! The other way, the [`Operator`] takes commands for meters. It finds the connection on the
+//! [`Switchboard`], makes typed requests of what was said (`requests/`) and asks them one after the
+//! other (`call.rs`); the connection's voice (`voice.rs`) says them on the line and hears the
+//! answers. Pollers (`poll.rs`) go the same way and wait for the same turns.
 
 mod adapter;
+mod call;
 mod ears;
 mod entries;
+mod exchange;
 mod flow;
 mod meter;
+mod operator;
+mod poll;
 mod pulses;
+mod requests;
 mod sensors;
 mod settings;
+mod switchboard;
+mod voice;
 
 pub use adapter::{Adapter, Arrival, Mailbox};
 pub use ears::Ears;
-pub use settings::{ChannelSettings, DEFAULT_POWER_CEILING_W, LinkId, MeterSettings};
+pub use operator::Operator;
+pub use poll::Unit;
+pub use settings::{ChannelSettings, DEFAULT_POWER_CEILING_W, LinkId, LinkSettings, MeterSettings};
+pub use switchboard::Switchboard;

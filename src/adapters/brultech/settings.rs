@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::poll::Unit;
 use crate::model::{Channel, DeviceId, Role, SensorId, SensorType};
 
 /// One entry under `meters:` of kind `brultech`.
@@ -21,12 +22,30 @@ pub struct MeterSettings {
     pub power_ceiling_w: f64,
     /// No packet for so long = offline; `None`: from the interval seen.
     pub timeout: Option<Duration>,
+    /// The interval at which its link is polled.
+    pub poll: Option<Duration>,
     /// The meter is set to degrees Fahrenheit.
     pub fahrenheit: bool,
     /// What is configured of its channels.
     pub channels: HashMap<Channel, ChannelSettings>,
     /// What holds for all other channels.
     pub other_channels: ChannelSettings,
+}
+
+/// What is configured of a link as a whole, where entries share it for all of them.
+#[derive(Debug, Clone, Default)]
+pub struct LinkSettings {
+    /// It is one and the same line each time it is opened: dialled or serial. On a port that is
+    /// dialled, each connection is a line of its own.
+    pub one_line: bool,
+    /// Ask at this interval.
+    pub poll: Option<Duration>,
+    /// The meters to ask; empty: those that were heard, or whoever answers.
+    pub units: Vec<Unit>,
+    /// The serial numbers of the entries that have one.
+    pub serials: Vec<String>,
+    /// Which meters are set to degrees Fahrenheit, by the entry's serial number.
+    pub fahrenheit: Vec<(Option<String>, bool)>,
 }
 
 /// The place of a link in the list of links; meter entries with the same link share it.
@@ -110,6 +129,7 @@ impl MeterSettings {
             id: None,
             power_ceiling_w: DEFAULT_POWER_CEILING_W,
             timeout: None,
+            poll: None,
             fahrenheit: false,
             channels: HashMap::new(),
             other_channels: ChannelSettings::default(),

@@ -91,7 +91,7 @@ impl Subscriptions {
             let mut queue = inbox.queue.lock();
             queue.1 += size(&topic, payload);
             let (topic, payload) = (Arc::clone(&topic), payload.clone());
-            queue.0.push_back(Received { topic, payload, retained });
+            queue.0.push_back(Received { topic, payload, retained, to_retain: retained });
             while queue.0.len() > self.messages || queue.1 > self.bytes {
                 let Some(oldest) = queue.0.pop_front() else { break };
                 queue.1 -= size(&oldest.topic, &oldest.payload);

@@ -1,11 +1,14 @@
 //! Names, links, serial numbers and channels of the meters.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use super::Check;
 use crate::config::link::Link;
 use crate::config::meter::{Channel, Kind, Meter, Timeout};
+use crate::transport::path_fault;
 
 impl Check<'_> {
     pub(super) fn meters(&mut self) {
@@ -148,7 +151,11 @@ impl Check<'_> {
     }
 
     fn link(&mut self, key: &str, link: &Link) {
-        let Link::Listen(listen) = link else { return };
+        let listen = match link {
+            Link::Listen(listen) => listen,
+            Link::Serial { device, baud } => return self.serial(key, device, *baud),
+            _ => return,
+        };
         if listen.addresses.0.is_empty() && self.given(&format!("{key}.link.listen")) {
             self.report(
                 &format!("{key}.link.listen"),
@@ -160,6 +167,19 @@ impl Check<'_> {
                 &format!("{key}.link.connections"),
                 "0 would let no meter in: write at least 1",
             );
+        }
+    }
+
+    fn serial(&mut self, key: &str, device: &Path, baud: Option<u32>) {
+        if let Some(fault) = path_fault(device) {
+            let message = format!("\"{}\" {fault}", device.display());
+            self.report(&format!("{key}.link.serial"), message);
+        }
+        if let Some(baud) = baud.filter(|baud| !BAUD.contains(baud)) {
+            let message = format!(
+                "{baud} is not a speed of a serial line: write bits per second, such as 19200 or 115200"
+            );
+            self.report(&format!("{key}.link.baud"), message);
         }
     }
 
@@ -243,7 +263,7 @@ impl Check<'_> {
             };
             let (link, kind, first) = links[shared];
             let way = format!("meters.{first}.link.{}", link.way());
-            if *link != meter.link {
+            if !link.agrees(&meter.link, meter.kind.baud()) {
                 let message = format!(
                     "shares its {} with {}, but with other options: write the same ones",
                     link.way(),
@@ -299,6 +319,8 @@ fn family(channel: &str) -> Option<&'static str> {
 
 /// Names that would collide with topics of the tree itself.
 const RESERVED: [&str; 4] = ["state", "cmd", "sample", "switch"];
+/// From the slowest that drivers know to the fastest that adapters do.
+const BAUD: RangeInclusive<u32> = 50..=12_000_000;
 const CHANNELS: &str = "it has ch1 to ch48, aux1 to aux5, pulse1 to pulse4, t1 to t8 and line";
 
 #[cfg(test)]

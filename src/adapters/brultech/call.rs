@@ -1,0 +1,240 @@
+//! One command's way to its meter: finds the connection, waits for its turn, asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meter_protocols::brultech::{
+    EcmCommand, EcmSettings, ExchangeError, GemCommand, Reply, Request,
+};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use super::exchange::{Answered, Connection, Failure};
+use super::switchboard::{Identity, Switchboard};
+use crate::command::CommandError;
+
+/// A meter that is being asked; the line is its own from the first question on.
+#[derive(Debug)]
+pub(super) struct Call {
+    switchboard: Switchboard,
+    meter: Identity,
+    begun: Instant,
+    deadline: Instant,
+    way: Option<Way>,
+}
+
+/// The connection that questions go by, with the turn on it.
+#[derive(Debug)]
+struct Way {
+    connection: Arc<Connection>,
+    _turn: OwnedSemaphorePermit,
+    /// Packets need not be held back: none is due, or there is no time for it.
+    prompt: bool,
+}
+
+impl Call {
+    /// A call to a meter that is over within `limit`.
+    pub(super) fn new(switchboard: &Switchboard, meter: Identity, limit: Duration) -> Call {
+        let begun = Instant::now();
+        let deadline = begun + limit;
+        Call { switchboard: switchboard.clone(), meter, begun, deadline, way: None }
+    }
+
+    /// Whether its time is over.
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// How long packets will be held back before a command goes out.
+    pub(super) async fn hold(&mut self) -> Result<Duration, CommandError> {
+        let way = self.way().await?;
+        Ok(if way.prompt { Duration::ZERO } else { HOLD_WAIT })
+    }
+
+    /// Asks a GEM.
+    pub(super) async fn gem(&mut self, command: GemCommand) -> Result<Reply, CommandError> {
+        let prompt = self.way().await?.prompt;
+        self.ask_gem(command, !prompt).await
+    }
+
+    /// Asks a GEM without holding its packets back: a packet is what is wanted.
+    pub(super) async fn gem_promptly(
+        &mut self,
+        command: GemCommand,
+    ) -> Result<Reply, CommandError> {
+        self.ask_gem(command, false).await
+    }
+
+    async fn ask_gem(&mut self, command: GemCommand, hold: bool) -> Result<Reply, CommandError> {
+        let (switchboard, number) = (self.switchboard.clone(), self.meter.number);
+        let answered = self
+            .ask(|connection| {
+                let target = switchboard.is_shared(connection).then_some(number);
+                Request::Gem { command: command.clone(), target, hold }
+            })
+            .await?;
+        Ok(answered.reply)
+    }
+
+    /// Asks an ECM.
+    pub(super) async fn ecm(&mut self, command: EcmCommand) -> Result<Reply, CommandError> {
+        if command == EcmCommand::Settings {
+            return self.ecm_settings().await.map(Reply::EcmSettings);
+        }
+        let unit = self.unit().await?;
+        let asked = self.ask(|_| Request::Ecm { unit, command }).await;
+        if asked.is_err() {
+            self.switchboard.forget_unit(&self.meter.serial);
+        }
+        Ok(asked?.reply)
+    }
+
+    /// Reads an ECM's settings, and makes sure that they are its own.
+    pub(super) async fn ecm_settings(&mut self) -> Result<EcmSettings, CommandError> {
+        let unit = self.unit().await?;
+        match self.settings_of(unit).await {
+            Ok(settings) if settings.serial() == *self.meter.serial => Ok(settings),
+            Ok(other) => {
+                self.switchboard.forget_unit(&self.meter.serial);
+                Err(CommandError::Unreachable(format!(
+                    "the meter with command byte {unit:x} on this line is {}; with several ECMs on \
+                     a line, write their command bytes as `units` in the configuration",
+                    other.serial()
+                )))
+            }
+            Err(error) => {
+                self.switchboard.forget_unit(&self.meter.serial);
+                Err(error)
+            }
+        }
+    }
+
+    async fn settings_of(&mut self, unit: u8) -> Result<EcmSettings, CommandError> {
+        let command = EcmCommand::Settings;
+        match self.ask(|_| Request::Ecm { unit, command }).await?.reply {
+            Reply::EcmSettings(settings) => Ok(settings),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The command byte of the ECM called. It is in no packet, so on a line with several it is
+    /// looked for by reading settings, which tell the serial number.
+    async fn unit(&mut self) -> Result<u8, CommandError> {
+        if let Some(unit) = self.switchboard.unit(&self.meter.serial) {
+            return Ok(unit);
+        }
+        let connection = Arc::clone(&self.way().await?.connection);
+        let configured = self.switchboard.link(connection.link).ecm_units();
+        let shared = self.switchboard.is_shared(&connection);
+        match configured.as_slice() {
+            [] if !shared => return Ok(ALL_UNITS[0]),
+            [only] if !shared => return Ok(*only),
+            _ => {}
+        }
+        let candidates = if configured.is_empty() { ALL_UNITS.to_vec() } else { configured };
+        for unit in candidates {
+            if let Ok(settings) = self.settings_of(unit).await {
+                self.switchboard.note_unit(&connection, &settings.serial(), unit);
+                if settings.serial() == *self.meter.serial {
+                    return Ok(unit);
+                }
+            }
+        }
+        Err(CommandError::Unreachable(format!(
+            "no command byte from fc to ff reaches meter {} on this line",
+            self.meter.serial
+        )))
+    }
+
+    /// One exchange, on the way that is there or the next that comes.
+    async fn ask(
+        &mut self,
+        request: impl Fn(&Connection) -> Request,
+    ) -> Result<Answered, CommandError> {
+        loop {
+            let connection = Arc::clone(&self.way().await?.connection);
+            let request = request(&connection);
+            let exchange = timeout_at(self.deadline, connection.exchange(request)).await;
+            match exchange {
+                Ok(Ok(answered)) => return Ok(answered),
+                Ok(Err(Failure::NotBegun)) => self.way = None,
+                Ok(Err(Failure::CutOff)) => {
+                    self.way = None;
+                    return Err(CommandError::Unreachable(CUT_OFF.to_owned()));
+                }
+                Ok(Err(Failure::Exchange(error))) => return Err(self.refusal(error)),
+                Err(_) => return Err(CommandError::Silent(self.waited())),
+            }
+        }
+    }
+
+    /// The way to the meter; waits for a connection and for the turn on it.
+    async fn way(&mut self) -> Result<&Way, CommandError> {
+        if self.way.as_ref().is_some_and(|way| way.connection.ended.is_cancelled()) {
+            self.way = None;
+        }
+        if self.way.is_none() {
+            let found = timeout_at(self.deadline, find_way(&self.switchboard, &self.meter)).await;
+            self.way = Some(found.map_err(|_| self.no_way())?);
+        }
+        self.way.as_ref().ok_or(CommandError::Lost)
+    }
+
+    fn no_way(&self) -> CommandError {
+        let waited = self.waited().as_secs();
+        CommandError::Unreachable(match self.switchboard.way_to(&self.meter.serial) {
+            Some(_) => format!("other commands kept the line busy for {waited} s"),
+            None => format!("the meter did not connect within {waited} s"),
+        })
+    }
+
+    fn waited(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn refusal(&self, error: ExchangeError) -> CommandError {
+        match error {
+            ExchangeError::Silent { waited } => {
+                CommandError::Silent(Duration::from_secs(waited.as_secs_f64().ceil() as u64))
+            }
+            ExchangeError::NotAcknowledged { acknowledged: 0, .. } => {
+                CommandError::Unreachable(format!("{error}; {UNIT_HINT}"))
+            }
+            other => CommandError::Refused(other.to_string()),
+        }
+    }
+}
+
+/// The newest connection to a meter, once it is one's turn there.
+async fn find_way(switchboard: &Switchboard, meter: &Identity) -> Way {
+    let mut moves = switchboard.moves();
+    let mut waited = false;
+    loop {
+        moves.borrow_and_update();
+        if let Some((connection, fleeting)) = switchboard.way_to(&meter.serial)
+            && let Some(turn) = connection.turn().await
+        {
+            let polled = switchboard.link(connection.link).poll.is_some();
+            return Way { connection, _turn: turn, prompt: fleeting || waited || polled };
+        }
+        // The connection comes with a packet, and the next one is a while away.
+        waited = true;
+        if moves.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// What the meter said, when it fits nothing that it could have been asked.
+pub(super) fn unexpected(reply: &Reply) -> CommandError {
+    CommandError::Refused(format!("the meter gave an answer to another question: {reply:?}"))
+}
+
+/// The command bytes that an ECM can be set to.
+pub(super) const ALL_UNITS: [u8; 4] = [0xFC, 0xFD, 0xFE, 0xFF];
+/// As in the protocol's timing.
+const HOLD_WAIT: Duration = Duration::from_secs(3);
+const CUT_OFF: &str = "the connection ended before the meter had answered; it may have taken the \
+                       command all the same";
+const UNIT_HINT: &str = "its command byte may be another one: write it as `units` in the \
+                         configuration, such as units: [fd]";

@@ -1,0 +1,129 @@
+//! The speaking half of a Brultech connection: requests to bytes, and what answers them.
+//!
+//! It drives the protocol's [`Line`], which knows holds, acknowledgements, fences and deadlines. The
+//! ears hand it packets and the bytes between them while an exchange is under way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meter_protocols::brultech::{Line, Packet, Step, Timing};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::exchange::{Answered, Connection, Exchange, Failure};
+use super::settings::LinkId;
+use super::switchboard::{Identity, Switchboard};
+
+/// What a connection says, and on whose behalf.
+#[derive(Debug)]
+pub(super) struct Voice {
+    switchboard: Switchboard,
+    connection: Arc<Connection>,
+    exchanges: mpsc::Receiver<Exchange>,
+    line: Line,
+    /// The line's times count from here.
+    opened: Instant,
+    asked: Option<Asked>,
+}
+
+/// The exchange under way.
+#[derive(Debug)]
+struct Asked {
+    outcome: oneshot::Sender<Result<Answered, Failure>>,
+    packet_of: Option<Identity>,
+}
+
+impl Voice {
+    /// The voice of a connection that was just opened; it takes its place on the switchboard.
+    pub(super) fn new(switchboard: &Switchboard, link: LinkId) -> Voice {
+        let (connection, exchanges) = switchboard.open(link);
+        let polled = switchboard.link(link).poll.is_some();
+        let timing = if polled {
+            Timing { reply: POLLED_REPLY, ..Timing::default() }
+        } else {
+            Timing::default()
+        };
+        Voice {
+            switchboard: switchboard.clone(),
+            connection,
+            exchanges,
+            line: Line::new(timing),
+            opened: Instant::now(),
+            asked: None,
+        }
+    }
+
+    /// Whether an answer is waited for, so that the bytes between packets are wanted.
+    pub(super) fn is_listening(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Bytes that belong to no packet.
+    pub(super) fn between(&mut self, bytes: &[u8]) {
+        if self.is_listening() && !bytes.is_empty() {
+            self.line.take(bytes, self.opened.elapsed());
+        }
+    }
+
+    /// A packet was lifted out.
+    pub(super) fn packet(&mut self, packet: &Packet) {
+        let identity = self.switchboard.heard(&self.connection, packet);
+        if let Some(asked) = &mut self.asked {
+            asked.packet_of = Some(identity);
+        }
+        self.line.packet(packet, self.opened.elapsed());
+    }
+
+    /// What is to be sent now; `None`: somebody has asked something, or an exchange has ended, and
+    /// more is to come. Safe to be cut off.
+    pub(super) async fn speak(&mut self) -> Option<Vec<u8>> {
+        match self.line.step(self.opened.elapsed()) {
+            Step::Send(bytes) => Some(bytes),
+            Step::Wait(Some(until)) => {
+                sleep_until(self.opened + until).await;
+                None
+            }
+            Step::Wait(None) => std::future::pending().await,
+            Step::Done(outcome) => {
+                if let Some(Asked { outcome: told, packet_of }) = self.asked.take() {
+                    let answered = outcome.map(|reply| Answered { reply, packet_of });
+                    // Whoever asked may have given up since.
+                    let _ = told.send(answered.map_err(Failure::Exchange));
+                }
+                None
+            }
+            Step::Idle => {
+                let Some(exchange) = self.exchanges.recv().await else {
+                    return std::future::pending().await;
+                };
+                self.begin(exchange);
+                None
+            }
+        }
+    }
+
+    fn begin(&mut self, exchange: Exchange) {
+        let Exchange { request, outcome } = exchange;
+        if outcome.is_closed() {
+            return;
+        }
+        self.line.begin(request, self.opened.elapsed());
+        self.asked = Some(Asked { outcome, packet_of: None });
+    }
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        self.exchanges.close();
+        while let Ok(exchange) = self.exchanges.try_recv() {
+            let _ = exchange.outcome.send(Err(Failure::NotBegun));
+        }
+        if let Some(asked) = self.asked.take() {
+            let _ = asked.outcome.send(Err(Failure::CutOff));
+        }
+        self.switchboard.close(&self.connection);
+    }
+}
+
+/// How long a polled meter has for its answer. It is asked again soon, and others wait.
+const POLLED_REPLY: Duration = Duration::from_secs(4);

@@ -1,0 +1,280 @@
+//! What one request comes to: an answer at once, or a place in the queue of its meter.
+//!
+//! What the latest readings tell is answered at once, also while the meter works on something.
+//! What only the meter can do goes into its *lane*: one command of a meter is with its adapter at a
+//! time, in the order they came, and lanes know nothing of each other.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::directory::Meter;
+use super::grammar::{Echo, Reply, Request, Verdict};
+use super::{Answer, Command, CommandError, Job, Jobs, answers};
+use crate::broker::{Link, Message, QoS};
+use crate::metrics::Metrics;
+use crate::model::{Make, Timestamp};
+use crate::topic::{BridgeTopic, MeterState, Topic};
+
+/// Which adapter takes the commands of which make.
+#[derive(Debug, Clone, Default)]
+pub struct Routes(HashMap<Make, Route>);
+
+/// The way to one adapter.
+#[derive(Clone)]
+struct Route {
+    jobs: Jobs,
+    reach: Reach,
+}
+
+/// Tells by its serial number whether a meter that says nothing can still be spoken to.
+pub type Reach = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+impl Routes {
+    /// Commands of this make go to `jobs`, while their meter can be heard.
+    pub fn add(&mut self, make: Make, jobs: Jobs) {
+        self.add_reaching(make, jobs, Arc::new(|_| false));
+    }
+
+    /// The same, and also where `reach` says that a silent meter is connected: one whose real-time
+    /// mode is off must be told by a command to speak again. `reach` must not block.
+    pub fn add_reaching(&mut self, make: Make, jobs: Jobs, reach: Reach) {
+        self.0.insert(make, Route { jobs, reach });
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("jobs", &self.jobs).finish_non_exhaustive()
+    }
+}
+
+/// Who waits for a reply.
+#[derive(Debug)]
+pub(super) enum Asker {
+    /// Whoever listens to the `state/info` of the meter.
+    Topic,
+    /// One caller.
+    Caller(oneshot::Sender<Reply>),
+}
+
+/// Answers requests, and keeps the lanes.
+#[derive(Debug)]
+pub(super) struct Desk {
+    out: Outbox,
+    routes: Routes,
+    lanes: HashMap<(Make, Arc<str>), mpsc::Sender<Waiting>>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+/// A command in a lane.
+#[derive(Debug)]
+struct Waiting {
+    name: Arc<str>,
+    request: Request,
+    asker: Asker,
+}
+
+/// Where replies go out.
+#[derive(Debug, Clone)]
+pub(super) struct Outbox {
+    pub(super) link: Link,
+    pub(super) metrics: Metrics,
+}
+
+impl Desk {
+    pub(super) fn new(out: Outbox, routes: Routes, stop: CancellationToken) -> Desk {
+        Desk { out, routes, lanes: HashMap::new(), tasks: JoinSet::new(), stop }
+    }
+
+    /// A command for one meter.
+    pub(super) async fn command(&mut self, meter: &Meter, request: Request, asker: Asker) {
+        let outcome = match answers::answer(&request.command, meter) {
+            Some(outcome) => outcome,
+            None => match self.put(meter, request.clone(), asker) {
+                Ok(()) => return,
+                Err((error, asker)) => {
+                    let reply = Reply::failed(&request.echo, &error);
+                    return self.out.reply(meter.name(), reply, asker).await;
+                }
+            },
+        };
+        let reply = reply(&request.echo, outcome);
+        self.out.reply(meter.name(), reply, asker).await;
+    }
+
+    /// A momentary value of one meter.
+    pub(super) async fn sample(&self, meter: &Meter, payload: &[u8]) {
+        let reply = match answers::sample(payload, meter) {
+            Ok(answer) => Reply {
+                text: serde_json::Value::Object(answer).to_string(),
+                verdict: Verdict::Done,
+            },
+            Err(error) => Reply::failed(&echo("sample"), &error),
+        };
+        self.out.reply(meter.name(), reply, Asker::Topic).await;
+    }
+
+    /// The relay of one meter; no make so far has one.
+    pub(super) async fn switch(&self, meter: &Meter) {
+        let error = match meter.make() {
+            Make::Brultech => CommandError::Refused("a Brultech meter has no relay".to_owned()),
+        };
+        self.out.reply(meter.name(), Reply::failed(&echo("switch"), &error), Asker::Topic).await;
+    }
+
+    /// Into the lane of the meter.
+    fn put(
+        &mut self,
+        meter: &Meter,
+        request: Request,
+        asker: Asker,
+    ) -> Result<(), (CommandError, Asker)> {
+        let unknown = |request: &Request| {
+            CommandError::Unknown(request.command.name.chars().take(64).collect())
+        };
+        let Some(route) = self.routes.0.get(&meter.make()) else {
+            return Err((unknown(&request), asker));
+        };
+        let reachable = |serial: &Arc<str>| meter.is_online() || (route.reach)(serial);
+        let Some(serial) = meter.serial().filter(|serial| reachable(serial)) else {
+            return Err((CommandError::Offline, asker));
+        };
+        let key = (meter.make(), Arc::clone(serial));
+        let lane = self.lanes.entry(key).or_insert_with(|| {
+            let (sender, queue) = mpsc::channel(LANE);
+            let lane = Lane {
+                serial: Arc::clone(serial),
+                jobs: route.jobs.clone(),
+                out: self.out.clone(),
+                stop: self.stop.clone(),
+            };
+            self.tasks.spawn(lane.run(queue));
+            sender
+        });
+        let name = Arc::clone(meter.name());
+        lane.try_send(Waiting { name, request, asker }).map_err(|error| match error {
+            TrySendError::Full(waiting) => (CommandError::Busy, waiting.asker),
+            TrySendError::Closed(waiting) => (CommandError::Lost, waiting.asker),
+        })
+    }
+
+    /// The next lane that ends, which none does by itself. Pending while there is no lane.
+    pub(super) async fn lane_ended(&mut self) {
+        match self.tasks.join_next().await {
+            None => std::future::pending().await,
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::error!(%error, "the queue of a meter's commands failed; it begins anew");
+            }
+        }
+        self.lanes.retain(|_, lane| !lane.is_closed());
+    }
+
+    /// Answers what still waits, after `stop`.
+    pub(super) async fn finish(mut self) {
+        self.lanes.clear();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+fn echo(cmd: &str) -> Echo {
+    Echo { cmd: Some(cmd.to_owned()), id: None }
+}
+
+fn reply(echo: &Echo, outcome: Result<Answer, CommandError>) -> Reply {
+    match outcome {
+        Ok(answer) => Reply::done(echo, answer),
+        Err(error) => Reply::failed(echo, &error),
+    }
+}
+
+/// The commands of one meter, one after the other.
+struct Lane {
+    serial: Arc<str>,
+    jobs: Jobs,
+    out: Outbox,
+    stop: CancellationToken,
+}
+
+impl Lane {
+    async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
+        while let Some(Waiting { name, request, asker }) = queue.recv().await {
+            let outcome = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => Err(CommandError::Lost),
+                outcome = self.hand_over(request.command) => outcome,
+            };
+            self.out.reply(&name, reply(&request.echo, outcome), asker).await;
+        }
+    }
+
+    async fn hand_over(&self, command: Command) -> Result<Answer, CommandError> {
+        let (reply, outcome) = oneshot::channel();
+        let job = Job { serial: Arc::clone(&self.serial), command, reply };
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => CommandError::Busy,
+            TrySendError::Closed(_) => CommandError::Lost,
+        })?;
+        match tokio::time::timeout(LAST_RESORT, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(CommandError::Lost),
+            Err(_) => {
+                tracing::error!(serial = %self.serial, "a command was left without an answer");
+                Err(CommandError::Silent(LAST_RESORT))
+            }
+        }
+    }
+}
+
+impl Outbox {
+    /// Sends a reply. Waits as the publisher does for whom it may be too much.
+    pub(super) async fn reply(&self, name: &str, reply: Reply, asker: Asker) {
+        self.metrics.commands.increment();
+        if reply.verdict != Verdict::Done {
+            self.metrics.failed_commands.increment();
+        }
+        match asker {
+            // Whoever asked may have gone.
+            Asker::Caller(caller) => drop(caller.send(reply)),
+            Asker::Topic => {
+                let topic = Topic::Meter(name.to_owned(), MeterState::Info).to_string();
+                self.publish(&topic, &reply.text).await;
+            }
+        }
+    }
+
+    /// Tells on the event topic that a command was for nobody.
+    pub(super) async fn event_no_such_meter(&self, name: &str, held_back: u64) {
+        let event = json!({
+            "ts": Timestamp::now().seconds(),
+            "type": "command",
+            "kind": "no_such_meter",
+            "meter": name,
+            "held_back": held_back,
+            "message": format!("a command for {name:?}, but no meter is called so"),
+        });
+        let topic = Topic::Bridge(BridgeTopic::Event).to_string();
+        self.publish(&topic, &event.to_string()).await;
+    }
+
+    async fn publish(&self, topic: &str, payload: &str) {
+        let payload = payload.as_bytes();
+        let message = Message { topic, payload, qos: QoS::AtMostOnce, retain: false };
+        self.metrics.published.increment();
+        self.link.publish_all(std::iter::once(message)).wait().await;
+    }
+}
+
+/// Commands of one meter that may wait.
+const LANE: usize = 16;
+/// An adapter answers by its own deadlines; this is for when it does not.
+const LAST_RESORT: Duration = Duration::from_secs(60);

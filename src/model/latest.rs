@@ -1,0 +1,67 @@
+//! The latest values of a meter, and what they come to for the meter as a whole.
+
+use super::{Channel, Milli, Quantity, Role, Sensor};
+
+/// The latest values of one sensor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Latest {
+    /// What is now, in the sensor's unit.
+    pub gauge: Option<Milli>,
+    /// The running total, in the sensor's unit.
+    pub counter: Option<Milli>,
+}
+
+/// The meter's sum over its grid channels if it has any, else over its loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sum {
+    /// W, positive for what is taken.
+    pub power: Milli,
+    /// A.
+    pub current: Option<Milli>,
+    /// V.
+    pub volt: Option<Milli>,
+    /// Wh taken.
+    pub energy: Milli,
+}
+
+impl Sum {
+    /// The sum of `latest`, one for each of `sensors`. `None` until a power is known.
+    pub fn of(sensors: &[Sensor], latest: &[Latest]) -> Option<Sum> {
+        let role = summed_role(sensors);
+        let mut sum = Sum { power: Milli(0), current: None, volt: None, energy: Milli(0) };
+        let mut has_power = false;
+        for (sensor, latest) in sensors.iter().zip(latest) {
+            if sensor.quantity == Quantity::Vrms {
+                sum.volt = latest.gauge;
+            }
+            if sensor.role != role || !is_clamp(sensor) {
+                continue;
+            }
+            let gauge = latest.gauge.unwrap_or_default();
+            match sensor.quantity {
+                Quantity::PPlus => {
+                    has_power |= latest.gauge.is_some();
+                    sum.power.0 += gauge.0;
+                    sum.energy.0 += latest.counter.unwrap_or_default().0;
+                }
+                Quantity::PMinus => sum.power.0 -= gauge.0,
+                Quantity::Irms => {
+                    sum.current = Some(Milli(sum.current.unwrap_or_default().0 + gauge.0));
+                }
+                _ => {}
+            }
+        }
+        has_power.then_some(sum)
+    }
+}
+
+/// The role of the clamps that a meter's sum is made of.
+pub fn summed_role(sensors: &[Sensor]) -> Role {
+    let has_grid = sensors.iter().any(|sensor| sensor.role == Role::Grid && is_clamp(sensor));
+    if has_grid { Role::Grid } else { Role::Load }
+}
+
+/// Whether the sensor is at a clamp, so that it has a share in the meter's sum.
+pub fn is_clamp(sensor: &Sensor) -> bool {
+    matches!(sensor.channel, Channel::Ch(_) | Channel::Aux(_))
+}

@@ -1,0 +1,147 @@
+//! `/api/meters`: the meters, and commands for them, for the users of the broker.
+//!
+//! A command's answer is always a reply in the grammar of `powermeter/<name>/state/info`; the
+//! status says the same to whoever looks at nothing else.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64ct::{Base64, Encoding};
+use serde_json::{Value, json};
+
+use super::{Web, origin};
+use crate::broker::{Caller, Gate, Refusal};
+use crate::command::directory::Meter;
+use crate::command::grammar::{LARGEST, Reply, Verdict};
+use crate::command::router::Commands;
+use crate::publish;
+use crate::topic::{BridgeTopic, Leaf, Topic};
+
+/// Whether the web port serves `/api`.
+#[derive(Debug, Clone)]
+pub enum ApiAccess {
+    /// For whom the gate lets in.
+    Guarded(Gate),
+    /// Not: nobody said who may, and other machines can reach the port.
+    Unguarded,
+}
+
+/// The meters heard since the start, as `meterbridge/bridge/devices` lists them.
+pub(super) async fn meters(
+    State(web): State<Web>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    let (caller, commands) = match enter(&web, peer, &headers).await {
+        Ok(entered) => entered,
+        Err(response) => return response,
+    };
+    if !caller.may_read(&Topic::Bridge(BridgeTopic::Devices).to_string()) {
+        return refused(StatusCode::FORBIDDEN, "broker.acl does not let this user see the meters");
+    }
+    let described = commands.directory().all().into_iter().filter_map(|meter| match meter {
+        Meter::Heard(heard) => Some(publish::describe(&heard.device, heard.online)),
+        Meter::Expected(_) => None,
+    });
+    axum::Json(Value::Array(described.collect())).into_response()
+}
+
+/// One command for one meter; the answer is its reply.
+pub(super) async fn command(
+    State(web): State<Web>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if origin::check(&headers).is_err() {
+        let words = "a page of another site may not send commands (Origin is not this host)";
+        return refused(StatusCode::FORBIDDEN, words);
+    }
+    let (caller, commands) = match enter(&web, peer, &headers).await {
+        Ok(entered) => entered,
+        Err(response) => return response,
+    };
+    if !caller.may_publish(&Topic::Order(Some(name.clone()), Leaf::Cmd).to_string()) {
+        let words = "broker.acl does not let this user send commands to this meter";
+        return refused(StatusCode::FORBIDDEN, words);
+    }
+    let payload = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, LARGEST)).await {
+        Ok(Ok(payload)) => payload,
+        Ok(Err(_)) => {
+            let words = format!("the command has more than {LARGEST} bytes, or came to no end");
+            return refused(StatusCode::PAYLOAD_TOO_LARGE, &words);
+        }
+        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the command came to no end"),
+    };
+    let reply = commands.ask(&name, &payload).await;
+    (status(&reply), [(CONTENT_TYPE, "application/json")], reply.text).into_response()
+}
+
+/// Lets a request in, or says why not.
+async fn enter<'a>(
+    web: &'a Web,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+) -> Result<(Caller, &'a Commands), Response> {
+    let (commands, gate) = match &web.api {
+        Some((commands, ApiAccess::Guarded(gate))) => (commands, gate),
+        Some((_, ApiAccess::Unguarded)) => return Err(refused(StatusCode::FORBIDDEN, UNGUARDED)),
+        None => return Err(StatusCode::NOT_FOUND.into_response()),
+    };
+    let login = login(headers).map_err(|words| refused(StatusCode::BAD_REQUEST, words))?;
+    let login = login.as_ref().map(|(name, password)| (name.as_str(), password.as_bytes()));
+    let admitted = gate.admit(peer, login).await;
+    let caller = admitted.map_err(|refusal| {
+        let words = refusal.to_string();
+        match refusal {
+            Refusal::TooManyFailures => refused(StatusCode::TOO_MANY_REQUESTS, &words),
+            Refusal::LoginNeeded | Refusal::WrongLogin => {
+                let challenge = [(WWW_AUTHENTICATE, CHALLENGE)];
+                (challenge, refused(StatusCode::UNAUTHORIZED, &words)).into_response()
+            }
+        }
+    })?;
+    Ok((caller, commands))
+}
+
+/// User name and password by HTTP basic authentication (RFC 7617), if there are any.
+fn login(headers: &HeaderMap) -> Result<Option<(String, String)>, &'static str> {
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let decode = || {
+        let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
+        let decoded = Base64::decode_vec(encoded.trim()).ok()?;
+        let decoded = String::from_utf8(decoded).ok()?;
+        let (name, password) = decoded.split_once(':')?;
+        scheme.eq_ignore_ascii_case("basic").then(|| (name.to_owned(), password.to_owned()))
+    };
+    decode().map(Some).ok_or("the header Authorization is not one of basic authentication")
+}
+
+fn status(reply: &Reply) -> StatusCode {
+    match reply.verdict {
+        Verdict::Done => StatusCode::OK,
+        Verdict::Misunderstood => StatusCode::BAD_REQUEST,
+        Verdict::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Verdict::NoSuchMeter => StatusCode::NOT_FOUND,
+        Verdict::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+        Verdict::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Verdict::Silent => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+fn refused(status: StatusCode, words: &str) -> Response {
+    (status, axum::Json(json!({"error": true, "msg": words}))).into_response()
+}
+
+const UNGUARDED: &str = "commands over http are closed: other machines can reach this port and \
+                         nobody needs a login; configure broker.users, or \
+                         broker.allow_anonymous: true";
+const CHALLENGE: &str = "Basic realm=\"meterbridge\", charset=\"UTF-8\"";
+/// How long a command may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
