@@ -1,26 +1,41 @@
-//! Simulated meters that speak their real protocol over real sockets.
+//! Simulated meters that speak their real protocol over real sockets and pseudo-terminals.
 //!
-//! What a simulated meter has counted is a function of the time alone ([`House`]): it goes on
-//! where it should be after the simulator was restarted, as a real meter would.
+//! What a simulated meter has counted is a function of the time ([`House`]): it goes on where it
+//! should be after the simulator was restarted, as a real meter would. It answers the commands of
+//! its kind, keeps its settings while it runs, and misbehaves as [`Manners`] say.
+//!
+//! * `brultech/`: the meters; `house.rs`: what they measure
+//! * `line.rs`: what leaves a line and when, without any input or output; `run.rs` does these
+//! * `watched.rs`, `heard.rs`: what a test sees of a running simulator
 
 mod brultech;
+mod heard;
 mod house;
+mod line;
+mod manners;
+mod run;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod watched;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use meter_protocols::brultech::Format;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::task::Group;
-use crate::transport::Backoff;
-
-pub use brultech::SimulatedMeter;
+pub use brultech::{CHANNELS, Counts, Ecm, Gem, Kind, PASSWORD, Settings, SimulatedMeter, State};
+pub use heard::Heard;
 pub use house::House;
+pub use manners::Manners;
+pub use watched::Watched;
+
+use terminal::Terminal;
 
 /// What to simulate.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,147 +58,172 @@ pub enum Direction {
     Connect(String),
     /// The gateway dials; all meters speak on each connection.
     Listen(SocketAddr),
+    /// All meters speak on one pseudo-terminal, with a link to it at the path if there is one.
+    Serial(Option<PathBuf>),
 }
 
-/// The address to wait on is not to be had.
+/// The line is not to be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}; choose another --listen")]
-pub struct SimulatorError {
-    address: SocketAddr,
-    source: std::io::Error,
+pub enum SimulatorError {
+    /// Another program has the address, or it is not this machine's.
+    #[error("cannot listen on {address}; choose another --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system gives no pseudo-terminal.
+    #[error("cannot open a pseudo-terminal; /dev/pts must be mounted")]
+    Terminal(#[source] std::io::Error),
+    /// Something else is where the link should be, or its directory cannot be written to.
+    #[error("cannot make the link {}", path.display())]
+    Link {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Simulated meters whose line is open, but who do not speak yet.
+#[derive(Debug)]
+pub struct Simulator {
+    meters: Vec<SimulatedMeter>,
+    manners: Manners,
+    heard: Watched<Heard>,
+    poked: Arc<Notify>,
+    line: OpenLine,
+}
+
+/// The line as it is open.
+#[derive(Debug)]
+enum OpenLine {
+    Connect(String),
+    Listen(TcpListener, SocketAddr),
+    Serial(Terminal),
+}
+
+impl Simulator {
+    /// Makes the meters and opens their line, on a port of the system's choice if the address has
+    /// port 0.
+    ///
+    /// # Errors
+    /// When the address, the pseudo-terminal or the link is not to be had.
+    pub async fn build(
+        simulation: &Simulation,
+        direction: Direction,
+        manners: Manners,
+    ) -> Result<Simulator, SimulatorError> {
+        Simulator::of(&[simulation], direction, manners).await
+    }
+
+    /// As [`Simulator::build`], with meters of several kinds on one line.
+    ///
+    /// # Errors
+    /// As [`Simulator::build`].
+    pub async fn of(
+        simulations: &[&Simulation],
+        direction: Direction,
+        manners: Manners,
+    ) -> Result<Simulator, SimulatorError> {
+        let line = OpenLine::open(direction).await?;
+        let poked = Arc::new(Notify::new());
+        let alone = matches!(line, OpenLine::Connect(_));
+        let meters = simulations
+            .iter()
+            .flat_map(|simulation| meters(simulation, &manners, alone, &poked))
+            .collect();
+        let heard = Watched::new(Heard::default(), Arc::clone(&poked));
+        Ok(Simulator { meters, manners, heard, poked, line })
+    }
+
+    /// The meters, in their order: look at their state and change it, now and while they speak.
+    pub fn meters(&self) -> Vec<SimulatedMeter> {
+        self.meters.clone()
+    }
+
+    /// What the meters are told.
+    pub fn heard(&self) -> Watched<Heard> {
+        self.heard.clone()
+    }
+
+    /// Where the gateway can dial, if it is to.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.line {
+            OpenLine::Listen(_, address) => Some(*address),
+            _ => None,
+        }
+    }
+
+    /// The serial port to open, if it is one: the link where there is one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.line {
+            OpenLine::Serial(terminal) => Some(terminal.path()),
+            _ => None,
+        }
+    }
+
+    /// Has the meters speak until `stop`. The line is closed and the pseudo-terminal gone then: an
+    /// adapter that is pulled out. A gateway that is not there is dialled again.
+    pub async fn run(self, stop: CancellationToken) {
+        run::run(self, stop).await;
+    }
+}
+
+impl OpenLine {
+    async fn open(direction: Direction) -> Result<OpenLine, SimulatorError> {
+        match direction {
+            Direction::Connect(address) => Ok(OpenLine::Connect(address)),
+            Direction::Listen(address) => {
+                let failed = |source| SimulatorError::Listen { address, source };
+                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let address = listener.local_addr().map_err(failed)?;
+                Ok(OpenLine::Listen(listener, address))
+            }
+            Direction::Serial(link) => {
+                let mut terminal = Terminal::open().map_err(SimulatorError::Terminal)?;
+                if let Some(path) = link {
+                    let failed = |source| SimulatorError::Link { path: path.clone(), source };
+                    terminal.link(path.clone()).map_err(failed)?;
+                }
+                Ok(OpenLine::Serial(terminal))
+            }
+        }
+    }
 }
 
 /// Simulates until `stop`.
 ///
 /// # Errors
-/// When the address to wait on is not to be had. A gateway that is not there is dialled again.
+/// When the line is not to be had. A gateway that is not there is dialled again.
 pub async fn run(
     simulation: Simulation,
     direction: Direction,
     stop: CancellationToken,
 ) -> Result<(), SimulatorError> {
-    let house = Arc::new(House::new(simulation.seed));
-    match direction {
-        Direction::Connect(address) => dial_all(&simulation, &house, &address, stop).await,
-        Direction::Listen(address) => {
-            let failed = |source| SimulatorError { address, source };
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?;
-            tracing::info!(%address, meters = simulation.meters, "simulated meters wait");
-            wait(&simulation, &house, &listener, stop).await;
-        }
-    }
+    let simulator = Simulator::build(&simulation, direction, Manners::default()).await?;
+    simulator.run(stop).await;
     Ok(())
 }
 
-fn meters(simulation: &Simulation, house: &Arc<House>) -> Vec<SimulatedMeter> {
-    let meter = |n| SimulatedMeter::new(n, simulation.format, Arc::clone(house));
+/// The meters of a simulation; `alone`: each has a line of its own.
+fn meters(
+    simulation: &Simulation,
+    manners: &Manners,
+    alone: bool,
+    poked: &Arc<Notify>,
+) -> Vec<SimulatedMeter> {
+    let house = Arc::new(House::new(simulation.seed));
+    let meter = |n| {
+        let house = Arc::clone(&house);
+        let mut state = brultech::meter(n, simulation.format, house, simulation.interval);
+        match &mut state.kind {
+            Kind::Gem(gem) => gem.misbehave(manners),
+            Kind::Ecm(ecm) if alone => ecm.unit = Some(0xFC),
+            Kind::Ecm(_) => {}
+        }
+        Watched::new(state, Arc::clone(poked))
+    };
     (0..simulation.meters).map(meter).collect()
-}
-
-async fn dial_all(
-    simulation: &Simulation,
-    house: &Arc<House>,
-    address: &str,
-    stop: CancellationToken,
-) {
-    let mut group = Group::default();
-    let count = simulation.meters;
-    for (place, meter) in meters(simulation, house).into_iter().enumerate() {
-        // Spread over the interval, as meters in the field are.
-        let phase = simulation.interval.mul_f64(place as f64 / f64::from(count));
-        let (address, interval, stop) = (address.to_owned(), simulation.interval, stop.clone());
-        let name = format!("meter {}", meter.serial());
-        let dial = async move {
-            tokio::select! {
-                () = keep_dialling(meter, &address, interval, phase) => {}
-                () = stop.cancelled() => {}
-            }
-            Ok::<(), std::convert::Infallible>(())
-        };
-        group.spawn(name, dial);
-    }
-    while group.ended().await.is_some() {}
-}
-
-async fn keep_dialling(
-    mut meter: SimulatedMeter,
-    address: &str,
-    interval: Duration,
-    phase: Duration,
-) {
-    let mut pause = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-    sleep(phase).await;
-    loop {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                pause.reset();
-                let lost = speak(stream, std::slice::from_mut(&mut meter), interval).await;
-                tracing::warn!(serial = meter.serial(), reason = %lost, "connection lost");
-            }
-            Err(error) => {
-                tracing::warn!(serial = meter.serial(), address, %error, "cannot connect");
-            }
-        }
-        sleep(pause.next_pause()).await;
-    }
-}
-
-async fn wait(
-    simulation: &Simulation,
-    house: &Arc<House>,
-    listener: &TcpListener,
-    stop: CancellationToken,
-) {
-    let mut group = Group::default();
-    loop {
-        let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be taken");
-                    sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-            Some(_) = group.ended() => continue,
-            () = stop.cancelled() => return,
-        };
-        let mut meters = meters(simulation, house);
-        let interval = simulation.interval;
-        group.spawn(format!("connection of {peer}"), async move {
-            let lost = speak(stream, &mut meters, interval).await;
-            tracing::info!(%peer, reason = %lost, "connection ended");
-            Ok::<(), std::convert::Infallible>(())
-        });
-    }
-}
-
-/// Sends a packet of each meter every interval until the connection ends. Returns why.
-async fn speak(
-    mut stream: TcpStream,
-    meters: &mut [SimulatedMeter],
-    interval: Duration,
-) -> std::io::Error {
-    let mut tick = interval_at(Instant::now(), interval);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut packets = Vec::new();
-    let mut commands = [0; 256];
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {
-                packets.clear();
-                meters.iter_mut().for_each(|meter| meter.write_packet(interval, &mut packets));
-                if let Err(error) = stream.write_all(&packets).await {
-                    return error;
-                }
-            }
-            // Commands are read and let go; that the gateway hung up is noticed here.
-            read = stream.read(&mut commands) => match read {
-                Ok(0) => return std::io::ErrorKind::ConnectionAborted.into(),
-                Ok(_) => {}
-                Err(error) => return error,
-            }
-        }
-    }
 }
