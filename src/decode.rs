@@ -3,7 +3,10 @@
 
 use std::io::{self, BufWriter, Read, Write};
 
-use meter_protocols::brultech::{Decoder, Format, Frame, HttpRequest, Packet, TextReading};
+use meter_protocols::brultech::{
+    ChannelOptions, Decoder, EcmSettings, Format, Frame, GemSettings, HttpRequest, Packet,
+    TemperatureUnit, TextReading,
+};
 use serde::Serialize;
 
 /// Decodes a Brultech stream from `input`: each frame becomes one line of JSON on `out`, and bytes
@@ -12,12 +15,15 @@ use serde::Serialize;
 /// The input is read piece by piece, and what has been decoded is written before the next piece is
 /// waited for, so a pipe from a live meter works. Field names are those of the captures' JSON;
 /// what a format does not have is left out. A text frame has the same names where it says the same.
+/// A meter's settings, as it answers `RQSALL` or `SET RCV`, are a line as well if nothing is in
+/// their midst or beside them.
 ///
 /// # Errors
 /// When reading or writing fails. Bad input is no error.
 pub fn brultech(mut input: impl Read, out: impl Write, mut err: impl Write) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     let mut decoder = Decoder::new();
+    decoder.keep_between(SETTINGS_LENGTH);
     let mut piece = vec![0; PIECE_LENGTH];
     loop {
         let length = match input.read(&mut piece) {
@@ -32,7 +38,11 @@ pub fn brultech(mut input: impl Read, out: impl Write, mut err: impl Write) -> i
         while let Some(frame) = decoder.next_frame() {
             match frame {
                 Ok(frame) => write_frame(&mut out, &frame)?,
-                Err(error) => writeln!(err, "{error}")?,
+                Err(error) => {
+                    if !write_settings(&mut out, &decoder.take_between())? {
+                        writeln!(err, "{error}")?;
+                    }
+                }
             }
         }
         out.flush()?;
@@ -49,6 +59,21 @@ fn write_frame(out: &mut impl Write, frame: &Frame) -> io::Result<()> {
         Frame::Http(request) => serde_json::to_writer(&mut *out, &HttpLine::new(request))?,
     }
     out.write_all(b"\n")
+}
+
+/// Writes settings, if that is what the bytes between two frames are.
+fn write_settings(out: &mut impl Write, between: &[u8]) -> io::Result<bool> {
+    // An ECM's settings come behind its acknowledgements.
+    let acknowledged = between.iter().take_while(|byte| **byte == 0xFC).count();
+    if let Some(settings) = GemSettings::from_reply(between) {
+        serde_json::to_writer(&mut *out, &GemSettingsLine::new(&settings, between.len()))?;
+    } else if let Some(settings) = EcmSettings::decode(&between[acknowledged..]) {
+        serde_json::to_writer(&mut *out, &EcmSettingsLine::new(&settings))?;
+    } else {
+        return Ok(false);
+    }
+    out.write_all(b"\n")?;
+    Ok(true)
 }
 
 /// A binary packet, with the field names of the captures.
@@ -198,6 +223,82 @@ impl<'a> TextLine<'a> {
     }
 }
 
+/// A GEM's settings.
+#[derive(Serialize)]
+struct GemSettingsLine {
+    values: usize,
+    bytes: usize,
+    channel_options: Vec<u8>,
+    net_metering: Vec<bool>,
+    polarity_toggled: Vec<bool>,
+    ct_types: Vec<u8>,
+    ct_ranges: Vec<u8>,
+    pt: [u8; 2],
+    packet_format: u8,
+    interval: u16,
+    max_channels: Option<u8>,
+    chunk_size: Option<u16>,
+    flags: Option<u8>,
+    fahrenheit: Option<bool>,
+}
+
+impl GemSettingsLine {
+    fn new(settings: &GemSettings, bytes: usize) -> Self {
+        let options = settings.channel_options;
+        let unit = settings.temperature_unit();
+        Self {
+            values: settings.values,
+            bytes,
+            channel_options: options.map(|options| options.0).to_vec(),
+            net_metering: options.map(ChannelOptions::net_metering).to_vec(),
+            polarity_toggled: options.map(ChannelOptions::polarity_toggled).to_vec(),
+            ct_types: settings.ct_types.to_vec(),
+            ct_ranges: settings.ct_ranges.to_vec(),
+            pt: settings.pt,
+            packet_format: settings.packet_format,
+            interval: settings.interval,
+            max_channels: settings.max_channels,
+            chunk_size: settings.chunk_size,
+            flags: settings.flags,
+            fahrenheit: unit.map(|unit| unit == TemperatureUnit::Fahrenheit),
+        }
+    }
+}
+
+/// An ECM's settings.
+#[derive(Serialize)]
+struct EcmSettingsLine {
+    serial: String,
+    unit_id: u8,
+    serial_raw: u16,
+    ct: [[u8; 2]; 2],
+    pt: [u8; 2],
+    interval: u8,
+    log_interval: u8,
+    firmware: f64,
+    trigger_watts: u16,
+    option_mask: u8,
+    checksum: u8,
+}
+
+impl EcmSettingsLine {
+    fn new(settings: &EcmSettings) -> Self {
+        Self {
+            serial: settings.serial(),
+            unit_id: settings.unit_id,
+            serial_raw: settings.serial_number,
+            ct: settings.ct,
+            pt: settings.pt,
+            interval: settings.interval,
+            log_interval: settings.log_interval,
+            firmware: f64::from(settings.firmware) / 1000.0,
+            trigger_watts: settings.trigger_watts,
+            option_mask: settings.option_mask,
+            checksum: settings.checksum,
+        }
+    }
+}
+
 /// An HTTP request that is only answered.
 #[derive(Serialize)]
 struct HttpLine<'a> {
@@ -226,6 +327,8 @@ fn any_of<C, V>(channels: &[C], value: impl Fn(&C) -> Option<V>) -> Option<Vec<O
 
 /// Bytes that are read at once.
 const PIECE_LENGTH: usize = 64 * 1024;
+/// The longest list of settings that is read, in bytes; one of 512 values has 1,542.
+const SETTINGS_LENGTH: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -294,6 +397,31 @@ mod tests {
         assert_eq!(errors.len(), 2);
         assert!(errors[0].starts_with("5 B at offset 0 passed over"), "{}", errors[0]);
         assert!(errors[1].starts_with("30 B at offset 70 passed over"), "{}", errors[1]);
+    }
+
+    #[test]
+    fn settings_give_the_json_beside_them() {
+        let (gem, ecm) = ("GEM-RQSALL-reply", "ECM-1240-settings-reply");
+        let settings = [capture(&format!("{gem}.txt")), capture(&format!("{ecm}.bin"))];
+        let packet = capture("BIN48-NET.bin");
+        let stream =
+            [&settings[0][..], &packet, b"\xFC\xFC\xFC", &settings[1], &packet, &settings[1]]
+                .concat();
+        let (lines, errors) = decode(&stream);
+        assert_eq!(errors, Vec::<String>::new());
+        assert_eq!(lines.len(), 5);
+        for (line, name) in [(&lines[0], gem), (&lines[2], ecm), (&lines[4], ecm)] {
+            let expected = capture(&format!("{name}.json"));
+            let expected = serde_json::from_slice(&expected).expect("the JSON is well formed");
+            assert!(alike(line, &expected), "{name}: {line}\ninstead of {expected}");
+        }
+    }
+
+    #[test]
+    fn settings_with_something_beside_them_are_passed_over() {
+        let settings = capture("ECM-1240-settings-reply.bin");
+        let (lines, errors) = decode(&[b"Alive", settings.as_slice()].concat());
+        assert_eq!((lines.len(), errors.len()), (0, 1));
     }
 
     #[test]
