@@ -1,0 +1,1 @@
+//! Meters that are asked instead of listened to.
