@@ -1,6 +1,7 @@
 //! Talking to Brultech meters: commands from MQTT to the wire and back, and polling, against
 //! simulated meters on real sockets.
 
+mod ecm;
 mod links;
 mod polling;
 mod wire;
