@@ -1,6 +1,8 @@
 //! `meterbridge decode`: raw bytes to one JSON object a line, for people and scripts that want to
 //! see what a meter sends. It runs beside the data path and uses the same decoders.
 
+mod settings;
+
 use std::io::{self, BufWriter, Read, Write};
 
 use meter_protocols::brultech::{Decoder, Format, Frame, HttpRequest, Packet, TextReading};
@@ -12,12 +14,15 @@ use serde::Serialize;
 /// The input is read piece by piece, and what has been decoded is written before the next piece is
 /// waited for, so a pipe from a live meter works. Field names are those of the captures' JSON;
 /// what a format does not have is left out. A text frame has the same names where it says the same.
+/// A meter's settings, as it answers `RQSALL` or `SET RCV`, are a line as well if nothing is in
+/// their midst or beside them.
 ///
 /// # Errors
 /// When reading or writing fails. Bad input is no error.
 pub fn brultech(mut input: impl Read, out: impl Write, mut err: impl Write) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     let mut decoder = Decoder::new();
+    decoder.keep_between(SETTINGS_LENGTH);
     let mut piece = vec![0; PIECE_LENGTH];
     loop {
         let length = match input.read(&mut piece) {
@@ -32,7 +37,11 @@ pub fn brultech(mut input: impl Read, out: impl Write, mut err: impl Write) -> i
         while let Some(frame) = decoder.next_frame() {
             match frame {
                 Ok(frame) => write_frame(&mut out, &frame)?,
-                Err(error) => writeln!(err, "{error}")?,
+                Err(error) => {
+                    if !settings::write(&mut out, &decoder.take_between())? {
+                        writeln!(err, "{error}")?;
+                    }
+                }
             }
         }
         out.flush()?;
@@ -226,6 +235,8 @@ fn any_of<C, V>(channels: &[C], value: impl Fn(&C) -> Option<V>) -> Option<Vec<O
 
 /// Bytes that are read at once.
 const PIECE_LENGTH: usize = 64 * 1024;
+/// The longest list of settings that is read, in bytes; one of 512 values has 1,542.
+const SETTINGS_LENGTH: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -294,6 +305,31 @@ mod tests {
         assert_eq!(errors.len(), 2);
         assert!(errors[0].starts_with("5 B at offset 0 passed over"), "{}", errors[0]);
         assert!(errors[1].starts_with("30 B at offset 70 passed over"), "{}", errors[1]);
+    }
+
+    #[test]
+    fn settings_give_the_json_beside_them() {
+        let (gem, ecm) = ("GEM-RQSALL-reply", "ECM-1240-settings-reply");
+        let settings = [capture(&format!("{gem}.txt")), capture(&format!("{ecm}.bin"))];
+        let packet = capture("BIN48-NET.bin");
+        let stream =
+            [&settings[0][..], &packet, b"\xFC\xFC\xFC", &settings[1], &packet, &settings[1]]
+                .concat();
+        let (lines, errors) = decode(&stream);
+        assert_eq!(errors, Vec::<String>::new());
+        assert_eq!(lines.len(), 5);
+        for (line, name) in [(&lines[0], gem), (&lines[2], ecm), (&lines[4], ecm)] {
+            let expected = capture(&format!("{name}.json"));
+            let expected = serde_json::from_slice(&expected).expect("the JSON is well formed");
+            assert!(alike(line, &expected), "{name}: {line}\ninstead of {expected}");
+        }
+    }
+
+    #[test]
+    fn settings_with_something_beside_them_are_passed_over() {
+        let settings = capture("ECM-1240-settings-reply.bin");
+        let (lines, errors) = decode(&[b"Alive", settings.as_slice()].concat());
+        assert_eq!((lines.len(), errors.len()), (0, 1));
     }
 
     #[test]

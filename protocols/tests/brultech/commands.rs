@@ -95,7 +95,7 @@ fn gem_commands() -> Vec<(GemCommand, String)> {
         (C::Watts(channel(3)), "APIWAT03"),
         (C::WattSeconds(channel(32)), "APIENR32"),
         (C::WattsOf(channels(1, 32)), "APIWRG0132"),
-        (C::WattSecondsOf(channels(5, 8)), "APIEGR0504"),
+        (C::WattSecondsOf(channels(5, 8)), "APIEGR0508"),
         (C::Values, "APIVAL"),
     ];
     let lists = [

@@ -79,15 +79,11 @@ impl Link {
     /// Waits as long as the line says.
     #[track_caller]
     fn waits(&mut self) -> Duration {
-        match self.step() {
-            Step::Wait(Some(until)) => {
-                assert!(until > self.now, "a wait ends later");
-                let waited = until - self.now;
-                self.now = until;
-                waited
-            }
-            other => panic!("{other:?} instead of a wait"),
-        }
+        let step = self.step();
+        let until = if let Step::Wait(until) = &step { *until } else { None };
+        assert!(until > Some(self.now), "{step:?} instead of a wait that ends later");
+        let before = std::mem::replace(&mut self.now, until.unwrap_or_default());
+        self.now - before
     }
 
     #[track_caller]
@@ -158,6 +154,7 @@ fn every_query_reads_its_answer() {
     link.answered(C::WattSeconds(channel(1)), b"1099511627775\r\n", {
         Reply::WattSeconds(vec![1_099_511_627_775])
     });
+    link.answered(C::WattsOf(run), b"60,1,2,3,4\r\n", Reply::Watts(vec![60.0, 1.0, 2.0]));
     link.answered(C::WattSecondsOf(run), b"1,2,3,\r\n", Reply::WattSeconds(vec![1, 2, 3]));
 }
 

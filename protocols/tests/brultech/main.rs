@@ -2,6 +2,7 @@
 
 mod captures;
 mod commands;
+mod exchange_properties;
 mod exchanges;
 mod packets;
 mod resync;

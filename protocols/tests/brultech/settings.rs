@@ -41,6 +41,8 @@ fn a_gems_list_gives_the_json_beside_it() {
         "fahrenheit": settings.temperature_unit() == Some(TemperatureUnit::Fahrenheit),
     });
     assert_eq!(read, expected("GEM-RQSALL-reply"));
+    assert_eq!(GemSettings::from_reply(GEM), Some(settings.clone()));
+    assert_eq!(GemSettings::from_reply(&GEM[3..]), None);
     assert_eq!(settings.secondary_format, Some(0));
     assert_eq!(settings.chunk_pause, Some(6000));
     assert_eq!(settings.pulse_inputs, Some(1));

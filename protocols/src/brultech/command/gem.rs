@@ -242,8 +242,8 @@ fn list<T>(values: &[T; 48], text: impl Fn(&T) -> String) -> String {
     values.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
-/// The first channel and how many there are. The paper names the four digits `ssrr`, start and
-/// range; for a run from channel 1 the last channel and their number are the same.
+/// The first channel and the last. The paper names the four digits `ssrr` and says no more; a meter
+/// that takes the latter two for a number of channels answers with those asked for and more.
 fn run(channels: Channels) -> String {
-    format!("{:02}{:02}", channels.first(), channels.count())
+    format!("{:02}{:02}", channels.first(), channels.last())
 }

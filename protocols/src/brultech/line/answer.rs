@@ -73,7 +73,8 @@ impl Answer {
         if line.is_empty() {
             return None;
         }
-        if line == "ER" {
+        // A poll is answered by a packet; text is some other command's.
+        if line == "ER" && self.command != GemCommand::Poll {
             return Some(Err(ExchangeError::Refused));
         }
         let outcome = match self.acknowledged(line) {
@@ -163,9 +164,13 @@ impl Answer {
             }
             GemCommand::Volts => parse::volts(line).map(Reply::Volts),
             GemCommand::Seconds => parse::seconds(line).map(Reply::Seconds),
-            GemCommand::Watts(_) | GemCommand::WattsOf(_) => parse::numbers(line).map(Reply::Watts),
-            GemCommand::WattSeconds(_) | GemCommand::WattSecondsOf(_) => {
-                parse::counters(line).map(Reply::WattSeconds)
+            GemCommand::Watts(_) => parse::numbers(line, 1).map(Reply::Watts),
+            GemCommand::WattsOf(channels) => {
+                parse::numbers(line, channels.count().into()).map(Reply::Watts)
+            }
+            GemCommand::WattSeconds(_) => parse::counters(line, 1).map(Reply::WattSeconds),
+            GemCommand::WattSecondsOf(channels) => {
+                parse::counters(line, channels.count().into()).map(Reply::WattSeconds)
             }
             // With a line end after all, behind what could have been a keep-alive text.
             GemCommand::SetTemperatureUnit(_) => match line {

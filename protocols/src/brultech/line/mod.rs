@@ -18,6 +18,7 @@ mod timing;
 
 use std::time::Duration;
 
+pub(super) use parse::hex_values;
 pub use reply::{ExchangeError, GemValues, Reply};
 pub use timing::Timing;
 
@@ -65,7 +66,8 @@ pub enum Step {
 /// [`Line::begin`] an exchange, then call [`Line::step`] and do as it says until it answers
 /// [`Step::Done`]. While an exchange is under way, hand in what the link's
 /// [`Decoder`](super::Decoder) finds: the bytes between frames ([`Line::take`]) and the packets
-/// ([`Line::packet`]), which may come in the middle of an answer.
+/// ([`Line::packet`]), which may come in the middle of an answer. What came before the exchange began
+/// is no answer: throw away what the decoder has kept until then.
 ///
 /// `now` is the time since any fixed moment, and never goes back.
 ///

@@ -45,7 +45,7 @@ pub(super) fn hex_list<const N: usize>(line: &str) -> Option<[u8; N]> {
 }
 
 /// Reads bytes in hexadecimal, with commas or spaces between them or nothing at all.
-pub(super) fn hex_values(line: &str) -> Option<Vec<u8>> {
+pub(in crate::brultech) fn hex_values(line: &str) -> Option<Vec<u8>> {
     if line.contains([',', ' ']) {
         return line.trim_end_matches(',').split([',', ' ']).map(|part| hex(part.trim())).collect();
     }
@@ -70,14 +70,21 @@ pub(super) fn seconds(line: &str) -> Option<u32> {
     if digits(line, 8) { line.parse().ok().filter(|seconds| *seconds < 1 << 24) } else { None }
 }
 
-/// Reads one number or several.
-pub(super) fn numbers(line: &str) -> Option<Vec<f64>> {
-    items(line).map(number).collect()
+/// Reads the first `count` numbers; `None` when there are fewer.
+pub(super) fn numbers(line: &str, count: usize) -> Option<Vec<f64>> {
+    first(items(line).map(number).collect(), count)
 }
 
-/// Reads one counter or several.
-pub(super) fn counters(line: &str) -> Option<Vec<u64>> {
-    items(line).map(|item| if digits(item, 13) { item.parse().ok() } else { None }).collect()
+/// Reads the first `count` counters; `None` when there are fewer.
+pub(super) fn counters(line: &str, count: usize) -> Option<Vec<u64>> {
+    let counter = |item: &str| if digits(item, 13) { item.parse().ok() } else { None };
+    first(items(line).map(counter).collect(), count)
+}
+
+fn first<T>(list: Option<Vec<T>>, count: usize) -> Option<Vec<T>> {
+    let mut list = list.filter(|list| list.len() >= count)?;
+    list.truncate(count);
+    Some(list)
 }
 
 /// Reads the list of everything, with keys (`c1=60,…,t1=21.0,…`) or without: watts of 48 channels,

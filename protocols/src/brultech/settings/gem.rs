@@ -1,5 +1,6 @@
 //! The list of a GEM's settings (`RQSALL`).
 
+use crate::brultech::line::hex_values;
 use crate::brultech::{Compensation, Phase, TemperatureUnit};
 
 /// A GEM's settings. What the set-up password is made of is not kept.
@@ -85,6 +86,14 @@ impl GemSettings {
     /// The fewest values that are taken for a list: up to the interval, without which little could
     /// be made of it.
     pub const LEAST_VALUES: usize = 125;
+
+    /// Reads the whole answer to `RQSALL`, with its line ends; `None` when it is something else.
+    #[must_use]
+    pub fn from_reply(reply: &[u8]) -> Option<Self> {
+        let list =
+            std::str::from_utf8(reply).ok()?.strip_prefix("ALL\r\n")?.strip_suffix("\r\n")?;
+        Self::decode(&hex_values(list)?)
+    }
 
     /// Reads the values of the list in their order; `None` when there are fewer than
     /// [`GemSettings::LEAST_VALUES`]. What lies beyond the end of a shorter list is `None`.
