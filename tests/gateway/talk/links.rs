@@ -115,7 +115,7 @@ async fn what_is_wrong_is_said_and_never_sent() {
         (set("interval", json!("5")), "no whole number"),
         (set("interval", Value::Null), "value is missing"),
         (set("ct_type", json!(210)), "channel is missing"),
-        (set("phase", json!("D")), "write \"A\", \"B\" or \"C\""),
+        (json!({"cmd": "set", "setting": "phase", "channel": 1, "value": "D"}), "write \"A\", \"B\" or \"C\""),
         (set("packet_format", json!(2)), "would end this meter's readings"),
         (set("packet_format", json!("bin99")), "known are list"),
         (set("keep_alive_text", json!("far too long")), "1 to 8 printable"),

@@ -26,7 +26,7 @@ async fn a_meter_of_unknown_kind_is_found_set_up_and_asked() {
         scene.subscriber.packets("house", 3).await;
         if format == Format::Bin32Net {
             let told = meters.told();
-            assert_eq!(told, ["^^^SYSOFF", "^^^SYSKAI0", "^^^TMPDGC"], "once for the connection");
+            assert_eq!(told, ["^^^SYSOFF", "^^^SYSKAI0", "^^^TMPDGC"], "once a connection");
             assert!(meters.heard.look(|heard| heard.times(b"^^^APISPK")) >= 3);
         } else {
             heard(&meters, b"\xFCSPK", 3).await;
@@ -51,7 +51,8 @@ async fn a_silent_unit_is_skipped_and_the_others_do_not_suffer() {
     };
     let entries = dialled("one", address, &more(&one)) + &dialled("two", address, &more(&two));
     let scene = Scene::with(&entries, &["one", "two"]).await;
-    heard(&meters, b"^^^NMB00099SYSOFF", 2).await;
+    heard(&meters, b"^^^NMB00099SYSOFF", 1).await;
+    heard(&meters, b"^^^NMB00099APISPK", 2).await;
     scene.subscriber.packets("one", 4).await;
     scene.subscriber.packets("two", 4).await;
     for n in 0..2 {
