@@ -99,7 +99,7 @@ impl Line {
             pieces: VecDeque::new(),
             acks_owed: 0,
             closes: None,
-            random: fastrand::Rng::with_seed(0x6E6F_6973_65),
+            random: fastrand::Rng::with_seed(0x006E_6F69_7365),
         }
     }
 

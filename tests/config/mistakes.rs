@@ -168,6 +168,19 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
             )],
         ),
         (&meter(&format!("{two}    link: {{listen: 0.0.0.0:8083}}\n")), &[("7:12", "is taken by")]),
+        // Polling.
+        (&meter("    poll: 10\n"), &[("5:5", "10s")]),
+        (&meter("    poll: 0.5s\n"), &[("5:5", "at least 1s")]),
+        (
+            &meter("    units: [fc, fb, 00603, 99999]\n"),
+            &[("5:5", "\"fb\" names no meter"), ("5:5", "go up to 65535")],
+        ),
+        (
+            &meter(&format!(
+                "    serial_number: 01100604\n    poll: 10s\n{two}    link: {{listen: 127.0.0.1:8083}}\n    serial_number: 01100603\n    poll: 20s\n"
+            )),
+            &[("11:5", "polled otherwise: write the same interval")],
+        ),
         // Serial lines: the default speed of the make is as good as the same one written out.
         (
             &serial(

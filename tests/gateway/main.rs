@@ -29,4 +29,5 @@ mod links;
 mod noise;
 mod serial;
 mod shutdown;
+mod talk;
 mod text;

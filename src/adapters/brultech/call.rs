@@ -200,6 +200,9 @@ impl Call {
             ExchangeError::NotAcknowledged { acknowledged: 0, .. } => {
                 CommandError::Unreachable(format!("{error}; {UNIT_HINT}"))
             }
+            error @ (ExchangeError::NotSent | ExchangeError::Unsettled { .. }) => {
+                CommandError::Unreachable(error.to_string())
+            }
             other => CommandError::Refused(other.to_string()),
         }
     }

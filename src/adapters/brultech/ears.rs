@@ -64,6 +64,10 @@ impl Ears {
             match found {
                 Ok(Frame::Packet(packet)) => self.packet(packet, at).await,
                 Ok(Frame::Text(text)) => {
+                    self.hand_on_between();
+                    if let Some(voice) = &mut self.voice {
+                        voice.text(&text);
+                    }
                     self.pass_over(&format!("a reading of meter {} as text", text.serial));
                     if text.wants_http_reply() {
                         reply.extend_from_slice(HTTP_OK);

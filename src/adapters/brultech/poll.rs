@@ -154,13 +154,10 @@ impl Poller {
     async fn ask(&mut self, whom: Whom) -> Result<bool, Ended> {
         self.metrics.polls.increment();
         let outcome = match &whom {
-            Whom::Gem(number) => self.gem(&whom, Some(*number)).await,
+            Whom::Gem(number) => self.gem(&whom, *number).await,
             Whom::Unit(unit) => self.unit(&whom, *unit).await,
             Whom::Ecm(serial) => self.ecm(&whom, serial).await,
-            Whom::Anybody => match self.gem(&whom, None).await {
-                Err(Fault::Silent(_)) => self.unit(&whom, ALL_UNITS[0]).await,
-                other => other,
-            },
+            Whom::Anybody => self.anybody(&whom).await,
         };
         let state = self.states.entry(whom.clone()).or_default();
         let reason = match outcome {
@@ -169,8 +166,11 @@ impl Poller {
                 if std::mem::take(&mut state.failures) > 0 {
                     tracing::info!(meter = %whom, "answers again");
                 }
-                if let Some(identity) = identity.filter(|_| whom == Whom::Anybody) {
-                    self.states.entry(Whom::of(identity)).or_default().ready = true;
+                let found = identity.filter(|meter| {
+                    whom == Whom::Anybody && meter.model != Model::Gem
+                });
+                if let Some(meter) = found {
+                    self.states.entry(Whom::of(meter)).or_default().ready = true;
                 }
                 return Ok(true);
             }
@@ -186,25 +186,47 @@ impl Poller {
         Ok(false)
     }
 
-    /// A GEM by text commands.
-    async fn gem(&mut self, whom: &Whom, number: Option<u16>) -> Result<Option<Identity>, Fault> {
-        let _turn = self.connection.turn().await.ok_or(Fault::Ended)?;
-        if !self.is_ready(whom) {
-            self.gem_exchange(number, GemCommand::SetRealTime(false)).await?;
-            // These make polling better, and are no reason to do without.
-            let fahrenheit = self.settings.is_fahrenheit(number);
-            let unit =
-                if fahrenheit { TemperatureUnit::Fahrenheit } else { TemperatureUnit::Celsius };
-            let keep_alive = KeepAliveInterval::new(0).map(GemCommand::SetKeepAliveInterval);
-            let rest = keep_alive.into_iter().chain([GemCommand::SetTemperatureUnit(unit)]);
-            for command in rest {
-                if let Err(fault) = self.gem_exchange(number, command.clone()).await {
-                    fault.unless_ended(&command)?;
-                }
-            }
-            self.set_ready(whom);
+    /// Whoever is there: a GEM, or else an ECM with the usual command byte.
+    async fn anybody(&mut self, whom: &Whom) -> Result<Option<Identity>, Fault> {
+        let asked = {
+            let _turn = self.connection.turn().await.ok_or(Fault::Ended)?;
+            self.gem_exchange(None, GemCommand::Poll).await
+        };
+        match asked {
+            Err(Fault::Silent(_)) => self.unit(whom, ALL_UNITS[0]).await,
+            other => other,
         }
-        self.gem_exchange(number, GemCommand::Poll).await
+    }
+
+    /// A GEM by text commands.
+    async fn gem(&mut self, whom: &Whom, number: u16) -> Result<Option<Identity>, Fault> {
+        let _turn = self.connection.turn().await.ok_or(Fault::Ended)?;
+        let failures = self.states.get(whom).map_or(0, |state| state.failures);
+        // A packet that is not answered owes nothing to the questions after it, which an answer in
+        // words does. So one that was silent is mostly asked for that alone.
+        if !self.is_ready(whom) && failures % SET_UP_EVERY == 0 {
+            self.set_up(whom, number).await?;
+        }
+        let heard = self.gem_exchange(Some(number), GemCommand::Poll).await?;
+        if !self.is_ready(whom) {
+            self.set_up(whom, number).await?;
+        }
+        Ok(heard)
+    }
+
+    async fn set_up(&mut self, whom: &Whom, number: u16) -> Result<(), Fault> {
+        self.gem_exchange(Some(number), GemCommand::SetRealTime(false)).await?;
+        let fahrenheit = self.settings.is_fahrenheit(number);
+        let unit = if fahrenheit { TemperatureUnit::Fahrenheit } else { TemperatureUnit::Celsius };
+        let keep_alive = KeepAliveInterval::new(0).map(GemCommand::SetKeepAliveInterval);
+        // These make polling better, and are no reason to do without.
+        for command in keep_alive.into_iter().chain([GemCommand::SetTemperatureUnit(unit)]) {
+            if let Err(fault) = self.gem_exchange(Some(number), command.clone()).await {
+                fault.unless_ended(&command)?;
+            }
+        }
+        self.set_ready(whom);
+        Ok(())
     }
 
     async fn gem_exchange(
@@ -259,9 +281,10 @@ impl Poller {
             }
             Err(Failure::NotBegun | Failure::CutOff) => Err(Fault::Ended),
             Err(Failure::Exchange(error)) => Err(match error {
-                ExchangeError::Silent { .. } | ExchangeError::NotAcknowledged { .. } => {
-                    Fault::Silent(error.to_string())
-                }
+                ExchangeError::Silent { .. }
+                | ExchangeError::NotAcknowledged { .. }
+                | ExchangeError::NotSent
+                | ExchangeError::Unsettled { .. } => Fault::Silent(error.to_string()),
                 other => Fault::Other(other.to_string()),
             }),
         }
@@ -328,20 +351,19 @@ impl std::fmt::Display for Whom {
 
 impl LinkSettings {
     /// How the GEM with this number is to be set, by the entry that it belongs to.
-    fn is_fahrenheit(&self, number: Option<u16>) -> bool {
-        let belongs = |serial: &Option<String>| match (serial, number) {
-            (Some(serial), Some(number)) => Whom::named(serial) == Some(Whom::Gem(number)),
-            _ => false,
-        };
-        let bound = self.fahrenheit.iter().find(|(serial, _)| belongs(serial));
-        let free = || self.fahrenheit.iter().find(|(serial, _)| serial.is_none());
-        let first = || self.fahrenheit.first().filter(|_| number.is_none());
-        bound.or_else(free).or_else(first).is_some_and(|(_, fahrenheit)| *fahrenheit)
+    fn is_fahrenheit(&self, number: u16) -> bool {
+        let belongs = |serial: &str| Whom::named(serial) == Some(Whom::Gem(number));
+        let entries = &self.fahrenheit;
+        let bound = entries.iter().find(|(serial, _)| serial.as_deref().is_some_and(belongs));
+        let free = || entries.iter().find(|(serial, _)| serial.is_none());
+        bound.or_else(free).is_some_and(|(_, fahrenheit)| *fahrenheit)
     }
 }
 
 /// A meter that was silent so often is asked only after the others, one such a round.
 const GIVEN_UP: u32 = 2;
+/// A meter that is silent is told to be quiet at first, and then each time after so many rounds.
+const SET_UP_EVERY: u32 = 4;
 /// The longest time between two rounds while nobody answers, unless `poll` is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// For a meter whose command byte has to be looked for.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meter_protocols::brultech::{Line, Packet, Step, Timing};
+use meter_protocols::brultech::{Line, Packet, Step, TextReading, Timing};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -72,6 +72,11 @@ impl Voice {
             asked.packet_of = Some(identity);
         }
         self.line.packet(packet, self.opened.elapsed());
+    }
+
+    /// A reading in a text format was lifted out: it may be the packet that is waited for.
+    pub(super) fn text(&mut self, reading: &TextReading) {
+        self.line.text(reading, self.opened.elapsed());
     }
 
     /// What is to be sent now; `None`: somebody has asked something, or an exchange has ended, and

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Check;
+use crate::adapters::brultech::Unit;
 use crate::config::link::Link;
 use crate::config::meter::{Channel, Kind, Meter, Timeout};
 use crate::transport::path_fault;
@@ -25,6 +26,7 @@ impl Check<'_> {
             self.spans_and_powers(&key, meter);
             self.way(&key, meter);
             self.link(&key, &meter.link);
+            self.polling(&key, meter);
             if let Some(id) = meter.id {
                 self.id_used(&format!("{key}.id"), id, &mut ids);
             }
@@ -183,6 +185,25 @@ impl Check<'_> {
         }
     }
 
+    /// Who is asked, and over what.
+    fn polling(&mut self, key: &str, meter: &Meter) {
+        for (at, unit) in meter.units.iter().enumerate() {
+            if let Err(message) = unit.parse::<Unit>() {
+                self.report(&format!("{key}.units.{at}"), message);
+            }
+        }
+        let brultech = meter.kind == Kind::Brultech;
+        for (name, given) in [("poll", meter.poll.is_some()), ("units", !meter.units.is_empty())] {
+            if given && !brultech && self.given(&format!("{key}.kind")) {
+                let message = format!(
+                    "a {} meter is not asked for its readings: leave {name} out",
+                    meter.kind
+                );
+                self.report(&format!("{key}.{name}"), message);
+            }
+        }
+    }
+
     fn id_used<'a, I: std::hash::Hash + Eq + std::fmt::Display + 'a>(
         &mut self,
         key: &str,
@@ -270,6 +291,15 @@ impl Check<'_> {
                     self.elsewhere(&way)
                 );
                 self.report(&format!("meters.{at}.link"), message);
+            }
+            let polled = meters[first].poll;
+            if polled != meter.poll {
+                let message = format!(
+                    "shares its link with {}, which is polled otherwise: write the same interval in \
+                     both, or in neither",
+                    self.elsewhere(&way)
+                );
+                self.report(&format!("meters.{at}.poll"), message);
             }
             if kind != meter.kind {
                 let message = format!(

@@ -159,6 +159,10 @@ impl EcmExchange {
         }
         match &mut self.stage {
             Stage::Packet(_) => self.stage = Stage::Over(Ok(Reply::Packet)),
+            // Both came in one read.
+            Stage::Acknowledged { index, .. } if *index + 1 == self.chunks.len() => {
+                self.stage = Stage::Over(Ok(Reply::Packet));
+            }
             // Text and packets of one read come in turn, so the packet may be seen first.
             Stage::Ack { index, until, packet } if *index + 1 == self.chunks.len() => {
                 *packet = true;

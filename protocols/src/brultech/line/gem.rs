@@ -94,6 +94,8 @@ impl GemExchange {
     /// Takes text from between the packets.
     pub(super) fn take(&mut self, bytes: &[u8], now: Duration, shared: &mut Shared) {
         match &mut self.stage {
+            // A packet is wanted, and text belongs to something else.
+            Stage::Answer { .. } if self.command == GemCommand::Poll => {}
             Stage::Answer { answer, .. } => {
                 if let Some(outcome) = answer.take(bytes, &shared.keep_alive) {
                     if outcome.is_ok() {
@@ -167,6 +169,10 @@ impl GemExchange {
     }
 
     fn doubt(&mut self, shared: &mut Shared, now: Duration) -> Progress {
+        // No text that comes late can be taken for a packet.
+        if self.command == GemCommand::Poll {
+            return self.ask(shared, now);
+        }
         match shared.doubts.next(self.target, now, &shared.timing) {
             Next::Clear => self.ask(shared, now),
             Next::Unsettled(until) => {
