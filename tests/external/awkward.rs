@@ -81,8 +81,9 @@ async fn a_session_with_qos_2_that_another_program_left_behind_is_no_hindrance()
         leave_a_session_behind(mosquitto.port).await;
         let mut settings = settings(mosquitto.port, data.path());
         settings.version = version;
-        let linked = Linked::start(settings);
-        let mut commands = linked.link.subscribe("cmd/+").unwrap();
+        // What waited comes at once, so the subscription is there first.
+        let (linked, mut commands) =
+            Linked::start_with(settings, |link| link.subscribe("cmd/+").unwrap());
         assert_eq!(&within(commands.recv()).await.unwrap().payload[..], b"waited");
         let mut observer = Observer::at(mosquitto.port).await;
         observer.publish("cmd/x", "new", false).await;

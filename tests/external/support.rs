@@ -232,11 +232,20 @@ pub(crate) fn settings(port: u16, data_dir: &Path) -> ExternalSettings {
 
 impl Linked {
     pub(crate) fn start(settings: ExternalSettings) -> Self {
+        Self::start_with(settings, |_| ()).0
+    }
+
+    /// Starts with what `prepare` does before there is a connection, such as to subscribe.
+    pub(crate) fn start_with<T>(
+        settings: ExternalSettings,
+        prepare: impl FnOnce(&Link) -> T,
+    ) -> (Self, T) {
         let external = External::open(settings).unwrap();
         let (link, stats, stop) = (external.link(), external.stats(), CancellationToken::new());
+        let prepared = prepare(&link);
         let mut task = JoinSet::new();
         task.spawn(external.run(stop.clone()));
-        Self { link, stats, stop, task }
+        (Self { link, stats, stop, task }, prepared)
     }
 
     pub(crate) async fn connected(&self) {

@@ -28,15 +28,29 @@ async fn offline_until_heard_and_again_after_the_time_out() {
     let mut meter = gateway.dial().await;
     meter.send(&bytes(&gem_ch1(100, 36_000, 0))).await;
     // The connection stays, and nothing more comes over it.
-    assert_eq!(subscriber.on(AVAILABILITY, 3).await, ["offline", "online", "offline"]);
+    assert_eq!(changes(&subscriber, 3).await, ["offline", "online", "offline"]);
     gateway.until_metric("meterbridge_meters_online", |online| online == 0).await;
     // Who comes now finds it so.
     let late = Subscriber::v5(gateway.broker(), AVAILABILITY).await;
     assert_eq!(late.on(AVAILABILITY, 1).await, ["offline"]);
     assert!(late.seen()[0].retain);
     meter.send(&bytes(&gem_ch1(110, 46_000, 0))).await;
-    assert_eq!(subscriber.on(AVAILABILITY, 4).await[3], "online");
+    assert_eq!(changes(&subscriber, 4).await[3], "online");
     assert_eq!(late.on(AVAILABILITY, 2).await[1], "online");
+}
+
+/// The first states that differ from the one before. The same one may be told twice: who subscribes
+/// at the very start gets what is retained, and again what the adapter begins with.
+async fn changes(subscriber: &Subscriber, count: usize) -> Vec<String> {
+    let mut told = count;
+    loop {
+        let mut states = subscriber.on(AVAILABILITY, told).await;
+        states.dedup();
+        if states.len() >= count {
+            return states;
+        }
+        told += 1;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
