@@ -161,8 +161,9 @@ impl Gateway {
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
         let ledger_queue = ledger::queue(&metrics);
         let mut bus = Bus::default();
-        let updates = bus.subscribe(PUBLISHER_QUEUE, metrics.dropped_updates.clone());
+        // The directory first: who hears that a meter is online may send it a command at once.
         let lookups = bus.subscribe(DIRECTORY_QUEUE, metrics.dropped_updates.clone());
+        let updates = bus.subscribe(PUBLISHER_QUEUE, metrics.dropped_updates.clone());
         let numbers = self.broker.numbers();
 
         let mut servers = Group::default();

@@ -11,7 +11,7 @@ use crate::support::{HOUSE, Site, get};
 
 /// Meters that dial a gateway with one entry, and send every half second.
 async fn dialling(format: Format, manners: Manners) -> (Scene, Meters) {
-    let scene = Scene::at(&Site::new(HOUSE)).await;
+    let mut scene = Scene::at(&Site::new(HOUSE)).await;
     let direction = Direction::Connect(scene.gateway.addresses.meters[0].to_string());
     let meters =
         Meters::start(&[(format, 1)], Duration::from_millis(500), direction, manners).await;
@@ -92,7 +92,6 @@ async fn pieces_with_pauses_are_put_together() {
     let reply = scene.ask("house", json!({"cmd": "get", "setting": "ct_type"})).await;
     assert_eq!(reply["value"].as_array().map(Vec::len), Some(48), "{reply}");
     scene.subscriber.packets("house", 2).await;
-    assert_eq!(scene.gateway.metric("meterbridge_skipped_bytes_total").await > 2000, false);
     scene.gateway.stop().await;
     meters.stop().await;
 }
