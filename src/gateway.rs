@@ -180,12 +180,8 @@ impl Gateway {
         let mut routes = Routes::default();
         let reach = switchboard.clone();
         routes.add_reaching(Make::Brultech, jobs, Arc::new(move |serial| reach.reaches(serial)));
-        let (router, commands) = Router::new(
-            self.broker.link(),
-            Arc::clone(&directory),
-            routes,
-            metrics.clone(),
-        )?;
+        let (router, commands) =
+            Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
         let web = Web::new(metrics.clone(), numbers)
             .with_mqtt(self.mqtt_access)

@@ -4,6 +4,7 @@
 mod ecm;
 mod flood;
 mod links;
+mod pages;
 mod polling;
 mod wire;
 
@@ -11,7 +12,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use meter_protocols::brultech::Format;
-use meterbridge::simulator::{Direction, Heard, Manners, SimulatedMeter, Simulation, Simulator, Watched};
+use meterbridge::simulator::{
+    Direction, Heard, Manners, SimulatedMeter, Simulation, Simulator, Watched,
+};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

@@ -16,7 +16,7 @@ async fn flood(packets: u64, commands: usize) {
     let manners =
         Manners { split_replies: true, slow: Duration::from_millis(2), ..Manners::default() };
     let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let every = Duration::from_millis(20);
+    let every = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 20 });
     let meters =
         Meters::start(&[(Format::Bin32Net, 2)], every, Direction::Listen(anywhere), manners).await;
     let address = meters.address.unwrap();
@@ -49,7 +49,9 @@ async fn flood(packets: u64, commands: usize) {
     for one in told {
         check(&scene, one).await;
     }
-    let sent = || -> u64 { meters.meters.iter().map(|meter| meter.look(|state| state.packets_sent)).sum() };
+    let sent = || -> u64 {
+        meters.meters.iter().map(|meter| meter.look(|state| state.packets_sent)).sum()
+    };
     let enough = async {
         while sent() < packets {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -57,9 +59,8 @@ async fn flood(packets: u64, commands: usize) {
     };
     tokio::time::timeout(Duration::from_secs(900), enough).await.unwrap();
     meters.hush();
-    let counted = async {
-        while scene.gateway.metric("meterbridge_packets_total").await < sent() {}
-    };
+    let counted =
+        async { while scene.gateway.metric("meterbridge_packets_total").await < sent() {} };
     within("every packet to be counted", counted).await;
     assert_eq!(scene.gateway.metric("meterbridge_packets_total").await, sent());
     for (name, meter) in names.iter().zip(&meters.meters) {

@@ -77,11 +77,8 @@ async fn a_hub_that_swallows_commands_costs_no_packets() {
 /// In pieces with pauses, packets and answers alike.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pieces_with_pauses_are_put_together() {
-    let manners = Manners {
-        chunks: Some(100),
-        pause: Duration::from_millis(400),
-        ..Manners::default()
-    };
+    let manners =
+        Manners { chunks: Some(100), pause: Duration::from_millis(400), ..Manners::default() };
     let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let direction = Direction::Listen(anywhere);
     let every = Duration::from_secs(20);
@@ -102,7 +99,8 @@ async fn what_is_wrong_is_said_and_never_sent() {
     let meters = Meters::waiting(&[(Format::Bin48Net, 1)], Manners::default()).await;
     let entry = dialled("house", meters.address.unwrap(), "");
     let mut scene = Scene::with(&entry, &["house"]).await;
-    let set = |setting: &str, value: Value| json!({"cmd": "set", "setting": setting, "value": value});
+    let set =
+        |setting: &str, value: Value| json!({"cmd": "set", "setting": setting, "value": value});
     for (command, words) in [
         (json!({"cmd": "get"}), "setting is missing"),
         (json!({"cmd": "get", "setting": "intervall"}), "no setting is called \"intervall\""),
@@ -114,12 +112,18 @@ async fn what_is_wrong_is_said_and_never_sent() {
         (set("interval", json!("5")), "no whole number"),
         (set("interval", Value::Null), "value is missing"),
         (set("ct_type", json!(210)), "channel is missing"),
-        (json!({"cmd": "set", "setting": "phase", "channel": 1, "value": "D"}), "write \"A\", \"B\" or \"C\""),
+        (
+            json!({"cmd": "set", "setting": "phase", "channel": 1, "value": "D"}),
+            "write \"A\", \"B\" or \"C\"",
+        ),
         (set("packet_format", json!(2)), "would end this meter's readings"),
         (set("packet_format", json!("bin99")), "known are list"),
         (set("keep_alive_text", json!("far too long")), "1 to 8 printable"),
         (set("time", json!("noon")), "2025-06-30"),
-        (json!({"cmd": "set", "setting": "double", "channel": 1, "value": true}), "read and not set"),
+        (
+            json!({"cmd": "set", "setting": "double", "channel": 1, "value": true}),
+            "read and not set",
+        ),
         (json!({"cmd": "reset", "what": "all"}), "\"confirm\":true"),
         (json!({"cmd": "reset", "what": "channel", "confirm": true}), "channel is missing"),
         (json!({"cmd": "reset", "what": "all", "Confirm": true}), "\"Confirm\" means nothing"),
@@ -144,9 +148,7 @@ async fn the_password_in_the_settings_stays_inside() {
     let reply = scene.ask("house", json!({"cmd": "get", "setting": "all"})).await;
     assert_eq!(reply["error"], false, "{reply}");
     let plain = String::from_utf8(PASSWORD.to_vec()).unwrap();
-    let hex = |separator: &str| {
-        PASSWORD.map(|byte| format!("{byte:02x}")).join(separator)
-    };
+    let hex = |separator: &str| PASSWORD.map(|byte| format!("{byte:02x}")).join(separator);
     let decimal = PASSWORD.map(|byte| byte.to_string()).join(",");
     let secrets = [plain, hex(""), hex(","), decimal];
     let mut said: Vec<String> =
