@@ -5,6 +5,7 @@
 //! them to stderr.
 
 mod arguments;
+mod simulate;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -12,7 +13,6 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
-use meter_protocols::brultech::Format;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -26,10 +26,10 @@ use crate::error::chain;
 use crate::gateway::Gateway;
 use crate::health;
 use crate::passwd::{self, PasswdError};
-use crate::simulator::{self, Direction, Simulation};
 
 pub use self::arguments::{
-    ConfigOptions, DecodeOptions, DecodedProtocol, PacketFormat, SimulateOptions, SimulatedKind,
+    ConfigOptions, DecodeOptions, DecodedProtocol, MannersOptions, PacketFormat, SimulateOptions,
+    SimulatedKind,
 };
 
 /// How the program ends.
@@ -70,7 +70,7 @@ fn dispatch(cli: Cli) -> Exit {
     match cli.command.unwrap_or(Command::Run(cli.options)) {
         Command::Run(options) => with_config(&options, run),
         Command::Demo(options) => with_config(&options, demo),
-        Command::Simulate(options) => simulate(&options),
+        Command::Simulate(options) => simulate::simulate(&options),
         Command::Check(options) => check(&options),
         Command::Config(options) => with_config(&options, |loaded| show(&loaded)),
         Command::Decode(options) => decode(&options),
@@ -156,39 +156,6 @@ fn run(loaded: Loaded) -> Exit {
 fn demo(loaded: Loaded) -> Exit {
     start_logging(&loaded.config);
     serve(|shutdown| demo::run(loaded.config, shutdown, say))
-}
-
-fn simulate(options: &SimulateOptions) -> Exit {
-    use SimulatedKind::{Ecm1220, Ecm1240, Gem};
-    if !matches!(options.kind, Gem | Ecm1240 | Ecm1220) {
-        complain(&format!(
-            "{} meters cannot be simulated in this version: gem, ecm1240, ecm1220 can",
-            word(options.kind)
-        ));
-        return Exit::Usage;
-    }
-    if let (Some(format), Ecm1240 | Ecm1220) = (options.format, options.kind) {
-        complain(&format!(
-            "--format {}: an {} has one format only, leave it out",
-            word(format),
-            word(options.kind)
-        ));
-        return Exit::Usage;
-    }
-    // Exactly one of both is there: clap sees to it.
-    let direction = match (&options.connect, options.listen) {
-        (Some(gateway), _) => Direction::Connect(gateway.to_string()),
-        (None, Some(address)) => Direction::Listen(address),
-        (None, None) => return Exit::Usage,
-    };
-    let simulation = Simulation {
-        format: packet_format(options),
-        meters: options.meters,
-        interval: options.interval,
-        seed: options.seed,
-    };
-    start_logging(&Config::default());
-    serve(|stop| simulator::run(simulation, direction, stop))
 }
 
 fn decode(options: &DecodeOptions) -> Exit {
@@ -315,19 +282,6 @@ fn ask_health(options: &HealthOptions) -> Exit {
                 Err(errors) => refuse(&errors),
             }
         }
-    }
-}
-
-/// The format that a simulated meter sends.
-fn packet_format(options: &SimulateOptions) -> Format {
-    match (options.kind, options.format) {
-        (SimulatedKind::Ecm1240, _) => Format::Ecm1240,
-        (SimulatedKind::Ecm1220, _) => Format::Ecm1220,
-        (_, Some(PacketFormat::Bin48Net)) => Format::Bin48Net,
-        (_, Some(PacketFormat::Bin48Abs)) => Format::Bin48Abs,
-        (_, Some(PacketFormat::Bin32Net)) => Format::Bin32Net,
-        (_, Some(PacketFormat::Bin32Abs)) => Format::Bin32Abs,
-        (_, Some(PacketFormat::Bin48NetTime) | None) => Format::Bin48NetTime,
     }
 }
 

@@ -161,8 +161,9 @@ impl Gateway {
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
         let ledger_queue = ledger::queue(&metrics);
         let mut bus = Bus::default();
-        let updates = bus.subscribe(PUBLISHER_QUEUE, metrics.dropped_updates.clone());
+        // The directory first: who hears that a meter is online may send it a command at once.
         let lookups = bus.subscribe(DIRECTORY_QUEUE, metrics.dropped_updates.clone());
+        let updates = bus.subscribe(PUBLISHER_QUEUE, metrics.dropped_updates.clone());
         let numbers = self.broker.numbers();
 
         let mut servers = Group::default();
@@ -179,12 +180,8 @@ impl Gateway {
         let mut routes = Routes::default();
         let reach = switchboard.clone();
         routes.add_reaching(Make::Brultech, jobs, Arc::new(move |serial| reach.reaches(serial)));
-        let (router, commands) = Router::new(
-            self.broker.link(),
-            Arc::clone(&directory),
-            routes,
-            metrics.clone(),
-        )?;
+        let (router, commands) =
+            Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
         let web = Web::new(metrics.clone(), numbers)
             .with_mqtt(self.mqtt_access)

@@ -63,17 +63,25 @@ pub struct ConfigOptions {
 
 /// The options of `meterbridge simulate`.
 #[derive(Clone, Debug, Args)]
-#[command(group = ArgGroup::new("direction").required(true).args(["connect", "listen"]))]
+#[command(group = ArgGroup::new("direction").required(true).args(["connect", "listen", "serial"]))]
 pub struct SimulateOptions {
     /// What to simulate
     pub kind: SimulatedKind,
     /// Dial the gateway here
     #[arg(long, value_name = "HOST:PORT")]
     pub connect: Option<HostPort>,
-    /// Wait here for the gateway to dial
+    /// Wait here for the gateway to dial; all meters speak on each connection
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
-    /// How many meters, each with a connection and a serial number of its own
+    /// Open a pseudo-terminal, print its path, and speak there like meters on a serial line
+    #[arg(long)]
+    pub serial: bool,
+    /// With --serial: make this path a link to the pseudo-terminal
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["connect", "listen"])]
+    pub link: Option<PathBuf>,
+    /// How many meters, each with a serial number of its own; with --connect each has a connection
+    /// of its own, else they share the line: of ECM-1240s the first four have a command byte (fc to
+    /// ff), of ECM-1220s the first
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub meters: u32,
     /// Time from packet to packet
@@ -85,6 +93,52 @@ pub struct SimulateOptions {
     /// The packet format of a GEM
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<PacketFormat>,
+    // A doc comment here would become the help text of the whole command.
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub manners: MannersOptions,
+}
+
+/// How the line misbehaves.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Misbehaviour, which combines")]
+pub struct MannersOptions {
+    /// Use a connection for each packet, and close it 50 ms after it
+    #[arg(long, conflicts_with = "serial")]
+    pub one_packet: bool,
+    /// Answer commands so much later
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub slow: Option<Duration>,
+    /// Obey commands and never answer them
+    #[arg(long, conflicts_with_all = ["slow", "split_replies", "swallow"])]
+    pub silent: bool,
+    /// Lose commands before they reach the meter, as a DashBox may
+    #[arg(long, conflicts_with_all = ["slow", "split_replies"])]
+    pub swallow: bool,
+    /// Send everything in pieces of so many bytes
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=65_000))]
+    pub chunks: Option<u32>,
+    /// The pause after each piece [default: 100ms]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, requires = "chunks")]
+    pub pause: Option<Duration>,
+    /// Send the keep-alive text of a GEM between packets, every 4s or so often
+    #[arg(long, value_name = "TIME", value_parser = interval, num_args = 0..=1, default_missing_value = "4s")]
+    pub keep_alive: Option<Duration>,
+    /// With --connect: send a GEM's packets as HTTP requests, and complain where 200 is not answered
+    #[arg(long, conflicts_with_all = ["format", "listen", "serial"])]
+    pub http: bool,
+    /// Send random bytes between packets
+    #[arg(long)]
+    pub noise: bool,
+    /// Send a packet in the middle of each answer
+    #[arg(long)]
+    pub split_replies: bool,
+    /// Answer a GEM's commands only where the answer is documented
+    #[arg(long)]
+    pub terse: bool,
+    /// Give a GEM's settings as the shorter list of older firmware
+    #[arg(long)]
+    pub short_settings: bool,
 }
 
 /// What `meterbridge simulate` knows by name.

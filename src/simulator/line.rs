@@ -99,7 +99,7 @@ impl Line {
             pieces: VecDeque::new(),
             acks_owed: 0,
             closes: None,
-            random: fastrand::Rng::with_seed(0x006E_6F69_7365),
+            random: fastrand::Rng::with_seed(0x6E6F_6973),
         }
     }
 
@@ -271,8 +271,11 @@ impl Line {
         }
     }
 
+    /// A line that is slower than what is to leave loses what comes last.
     fn schedule(&mut self, at: Instant, item: Item) {
-        if !item.bytes.is_empty() {
+        if self.scheduled.len() >= WAITING {
+            self.acks_owed -= usize::from(item.ack);
+        } else if !item.bytes.is_empty() {
             self.order += 1;
             self.scheduled.insert((at, self.order), item);
         }
@@ -415,9 +418,11 @@ impl State {
             Kind::Gem(gem) => gem.held_until,
             Kind::Ecm(_) => None,
         };
-        (self.interval, self.real_time, held)
+        (self.interval.max(Duration::from_millis(1)), self.real_time, held)
     }
 }
 
 /// How long an unfinished command is kept in mind.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How many packets and answers wait to leave.
+const WAITING: usize = 1000;

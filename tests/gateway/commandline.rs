@@ -3,6 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::meters::{bytes, gem};
 use crate::process::{Kill, Process, ends, lines, program};
 use crate::subscriber::{Message, Subscriber};
@@ -116,6 +118,57 @@ async fn simulated_meters_wait_to_be_dialled() {
     let gateway = site.start().await;
     let subscriber = gateway.subscriber().await;
     subscriber.packets("house", 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn simulated_meters_that_misbehave_are_heard() {
+    let port = free_port();
+    let site = Site::new(&HOUSE.replace("127.0.0.1:0", &format!("127.0.0.1:{port}")));
+    let process = Process::run(&site, &[]).await;
+    let subscriber = Subscriber::new(process.broker).await;
+    let to = format!("127.0.0.1:{port}");
+    let fast = ["--connect", &to, "--interval", "200ms"];
+    let _single = simulate(&site, &[&["gem", "--one-packet"], &fast[..]].concat());
+    let pieces = ["ecm1240", "--noise", "--chunks", "20", "--pause", "10ms"];
+    let _pieces = simulate(&site, &[&pieces, &fast[..]].concat());
+    for start in ["powermeter/house/", "powermeter/ecm1240-"] {
+        subscriber
+            .messages
+            .until(start, |all| {
+                let of_it = all.iter().filter(|message| {
+                    message.topic.starts_with(start) && message.topic.ends_with("/state/channels")
+                });
+                (of_it.count() >= 3).then_some(())
+            })
+            .await;
+    }
+    assert_eq!(metric(process.web, "meterbridge_counter_corrections_total").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_simulator_on_a_serial_line_prints_its_path_and_takes_its_link_with_it() {
+    let site = Site::new(HOUSE);
+    let link = site.path().join("port");
+    let arguments = ["simulate", "gem", "--serial", "--interval", "1h", "--link", "port"];
+    let mut command: Command = program(&site, &arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut simulator = Kill(command.spawn().unwrap());
+    let output = lines(simulator.0.stdout.take().unwrap());
+    output.until("the path", |lines| lines.iter().any(|line| line == "port").then_some(())).await;
+    let mut port = tokio::fs::OpenOptions::new();
+    let mut port = port.read(true).write(true).open(&link).await.unwrap();
+    let mut packet = [0; 625];
+    port.read_exact(&mut packet).await.unwrap();
+    port.write_all(b"^^^RQSSRN").await.unwrap();
+    port.flush().await.unwrap();
+    let mut answer = [0; 10];
+    port.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"00110001\r\n");
+    let order = format!("kill -TERM {}", simulator.0.id());
+    assert!(Command::new("sh").args(["-c", &order]).status().unwrap().success());
+    output.closed("the end of the program").await;
+    assert!(simulator.0.wait().unwrap().success());
+    assert!(!link.exists() && !link.is_symlink());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

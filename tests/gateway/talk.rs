@@ -2,7 +2,9 @@
 //! simulated meters on real sockets.
 
 mod ecm;
+mod flood;
 mod links;
+mod pages;
 mod polling;
 mod wire;
 
@@ -10,7 +12,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use meter_protocols::brultech::Format;
-use meterbridge::simulator::{Direction, Heard, Manners, SimulatedMeter, Simulation, Simulator, Watched};
+use meterbridge::simulator::{
+    Direction, Heard, Manners, SimulatedMeter, Simulation, Simulator, Watched,
+};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -115,15 +119,20 @@ impl Scene {
 
     /// A gateway with these meters, once every one of them is online.
     pub(crate) async fn with(entries: &str, names: &[&str]) -> Self {
-        let scene = Self::at(&Site::new(entries)).await;
+        let mut scene = Self::at(&Site::new(entries)).await;
         for name in names {
             scene.online(name).await;
         }
         scene
     }
 
-    pub(crate) async fn online(&self, name: &str) {
+    /// Waits until the meter is online, also for those who look for it to send it a command.
+    pub(crate) async fn online(&mut self, name: &str) {
         self.subscriber.until(&format!("powermeter/{name}/state/availability"), "online").await;
+        let online = async {
+            while self.ask(name, json!({"cmd": "info"})).await["online"] != json!(true) {}
+        };
+        within("the meter to be known as online", online).await;
     }
 
     /// Sends a command; the reply has the number returned as its `id`.

@@ -54,11 +54,7 @@ impl FromStr for Unit {
 }
 
 /// Polls the meters behind a connection until it ends.
-pub(super) async fn poll(
-    switchboard: Switchboard,
-    connection: Arc<Connection>,
-    metrics: Metrics,
-) {
+pub(super) async fn poll(switchboard: Switchboard, connection: Arc<Connection>, metrics: Metrics) {
     let settings = switchboard.link(connection.link).clone();
     let Some(every) = settings.poll else { return };
     let mut poller =
@@ -166,9 +162,8 @@ impl Poller {
                 if std::mem::take(&mut state.failures) > 0 {
                     tracing::info!(meter = %whom, "answers again");
                 }
-                let found = identity.filter(|meter| {
-                    whom == Whom::Anybody && meter.model != Model::Gem
-                });
+                let found =
+                    identity.filter(|meter| whom == Whom::Anybody && meter.model != Model::Gem);
                 if let Some(meter) = found {
                     self.states.entry(Whom::of(meter)).or_default().ready = true;
                 }

@@ -99,8 +99,7 @@ impl Switchboard {
         places.next += 1;
         let (connection, exchanges) = Connection::new(number, link);
         let connection = Arc::new(connection);
-        let place =
-            Place { connection: Arc::clone(&connection), meters: Vec::new(), packets: 0 };
+        let place = Place { connection: Arc::clone(&connection), meters: Vec::new(), packets: 0 };
         places.connections.insert(number, place);
         if self.link(link).poll.is_some() {
             places.unpolled.push(Arc::clone(&connection));
@@ -182,8 +181,7 @@ impl Switchboard {
     pub(super) fn way_to(&self, serial: &str) -> Option<(Arc<Connection>, bool)> {
         let places = self.0.places.lock();
         let Some(known) = places.meters.get(serial) else {
-            let expected =
-                |place: &&Place| self.link(place.connection.link).expects(serial);
+            let expected = |place: &&Place| self.link(place.connection.link).expects(serial);
             let place = places.connections.values().rev().find(expected)?;
             return Some((Arc::clone(&place.connection), false));
         };

@@ -7,6 +7,7 @@ mod command;
 mod counts;
 mod ecm;
 mod gem;
+mod obey;
 mod reading;
 mod settings;
 

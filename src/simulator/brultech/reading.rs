@@ -10,8 +10,8 @@ pub(super) fn ascii(gem: &Gem, counts: &Counts, serial: &str) -> Vec<u8> {
     let minutes = ((counts.clock() - begin) / 60.0) as u64;
     let mut text = format!("n={serial}&m={minutes}");
     // Writing to a String cannot fail.
-    for channel in 0..gem.channels().min(32) {
-        let counted = counts.absolute(channel).saturating_sub(since[channel]);
+    for (channel, since) in since.iter().enumerate().take(gem.channels().min(32)) {
+        let counted = counts.absolute(channel).saturating_sub(*since);
         let watts = counts.watts(channel).abs();
         let (number, amps) = (channel + 1, f64::from(counts.current(channel, 50.0)) / 50.0);
         let hours = counted as f64 / 3600.0;

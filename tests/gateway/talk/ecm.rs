@@ -65,7 +65,11 @@ async fn every_command_of_an_ecm_is_on_the_wire_as_documented() {
     for (command, pieces, value) in cases {
         let before = meters.heard.look(|heard| heard.commands().len());
         let reply = scene.ask("house", command.clone()).await;
-        assert_eq!((&reply["error"], &reply["value"]), (&json!(false), &value), "{command}: {reply}");
+        assert_eq!(
+            (&reply["error"], &reply["value"]),
+            (&json!(false), &value),
+            "{command}: {reply}"
+        );
         let heard = meters.heard.look(|heard| heard.commands().split_off(before));
         for pieces in pieces.iter().chain([&read].into_iter().filter(|_| value.is_number())) {
             let begin = words(0xFC, pieces);
@@ -83,9 +87,8 @@ async fn every_command_of_an_ecm_is_on_the_wire_as_documented() {
 async fn commands_find_their_ecm_among_several() {
     let meters = Meters::waiting(&[(Format::Ecm1240, 2)], Manners::default()).await;
     let address = meters.address.unwrap();
-    let entry = |name, n| {
-        dialled(name, address, &format!(", serial_number: \"{}\"", meters.serial(n)))
-    };
+    let entry =
+        |name, n| dialled(name, address, &format!(", serial_number: \"{}\"", meters.serial(n)));
     let mut scene = Scene::with(&(entry("one", 0) + &entry("two", 1)), &["one", "two"]).await;
     for (name, n, id) in [("two", 1, 0xFD_u8), ("one", 0, 0xFC)] {
         let all = scene.ask(name, json!({"cmd": "get", "setting": "all"})).await;

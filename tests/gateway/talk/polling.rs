@@ -70,10 +70,8 @@ async fn several_ecms_on_a_line_are_asked_by_their_command_bytes() {
     meters.hush();
     let address = meters.address.unwrap();
     let entry = |name, n| {
-        let more = format!(
-            ", poll: 1s, units: [fc, fd, fe], serial_number: \"{}\"",
-            meters.serial(n)
-        );
+        let more =
+            format!(", poll: 1s, units: [fc, fd, fe], serial_number: \"{}\"", meters.serial(n));
         dialled(name, address, &more)
     };
     let mut scene = Scene::with(&(entry("one", 0) + &entry("two", 1)), &["one", "two"]).await;
@@ -94,7 +92,8 @@ async fn packets_that_come_unasked_on_a_polled_line_are_used() {
     let kinds = [(Format::Bin48Net, 1), (Format::Ecm1240, 1)];
     let meters = Meters::waiting(&kinds, manners).await;
     let (gem, ecm) = (format!("gem-{}", meters.serial(0)), format!("ecm1240-{}", meters.serial(1)));
-    let entry = dialled("other", meters.address.unwrap(), ", poll: 1s, serial_number: \"01100001\"");
+    let entry =
+        dialled("other", meters.address.unwrap(), ", poll: 1s, serial_number: \"01100001\"");
     let scene = Scene::with(&entry, &[&gem, &ecm]).await;
     scene.subscriber.packets(&gem, 3).await;
     scene.subscriber.packets(&ecm, 3).await;

@@ -47,7 +47,11 @@ fn changes() -> Vec<Case> {
         (set_channel("compensation", json!(7), json!(4)), &["C07PC1", "RQSAOP"], json!(1)),
         (set_channel("polarity", json!(9), json!(true)), &["C09PL1", "RQSAOP"], json!(true)),
         (set_channel("polarity", json!(9), json!("toggle")), &["C09TOG", "RQSAOP"], json!(false)),
-        (set_channel("temperature_input", json!(3), json!(true)), &["TMPEN3", "RQSALL"], json!(true)),
+        (
+            set_channel("temperature_input", json!(3), json!(true)),
+            &["TMPEN3", "RQSALL"],
+            json!(true),
+        ),
         (
             set_channel("temperature_input", json!("t3"), json!(false)),
             &["TMPDS3", "RQSALL"],
@@ -59,7 +63,7 @@ fn changes() -> Vec<Case> {
         (set("temperature_unit", json!("C")), &["TMPDGC", "RQSALL"], json!("celsius")),
         (set("pt_type", json!(137)), &["SYSTPT137", "RQSALL"], json!(137)),
         (set("pt_range", json!(3)), &["SYSVRG03", "RQSALL"], json!(3)),
-        (set("max_channels", json!(32)), &["SYSCMX32"  , "RQSALL"], json!(32)),
+        (set("max_channels", json!(32)), &["SYSCMX32", "RQSALL"], json!(32)),
         (set("keep_alive", json!(2)), &["SYSKAI2"], json!(2)),
         (set("keep_alive", json!("4s")), &["SYSKAI1"], json!("4s")),
         (set("keep_alive", json!(0)), &["SYSKAI0"], json!(0)),
@@ -118,9 +122,7 @@ fn questions() -> Vec<(Value, &'static [&'static str])> {
 /// Resets, in an order that each can be seen.
 fn resets() -> Vec<(Value, &'static str)> {
     let reset = |what: &str| json!({"cmd": "reset", "what": what, "confirm": true});
-    let of = |what: &str, channel: u8| {
-        json!({"cmd": "reset", "what": what, "channel": channel, "confirm": true})
-    };
+    let of = |what: &str, channel: u8| json!({"cmd": "reset", "what": what, "channel": channel, "confirm": true});
     vec![
         (of("channel", 4), "SYSRSTC04"),
         (of("pulse", 2), "SYSRSP2"),
@@ -154,7 +156,8 @@ async fn every_command(count: u32, short: bool) {
     let meters = Meters::waiting(&[(Format::Bin48NetTime, count)], manners).await;
     let address = meters.address.unwrap();
     let serial = meters.serial(0);
-    let mut entries = dialled("house", address, &format!(", poll: 1h, serial_number: \"{serial}\""));
+    let mut entries =
+        dialled("house", address, &format!(", poll: 1h, serial_number: \"{serial}\""));
     if count > 1 {
         let other = meters.serial(1);
         let more = format!(", poll: 1h, serial_number: \"{other}\"");

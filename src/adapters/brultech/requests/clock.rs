@@ -46,7 +46,8 @@ pub(super) fn follows(wanted: DeviceTime, now: DeviceTime) -> bool {
 
 fn civil(time: DeviceTime) -> Option<DateTime> {
     let [month, day, hour, minute, second] =
-        [time.month, time.day, time.hour, time.minute, time.second].map(|field| field.cast_signed());
+        [time.month, time.day, time.hour, time.minute, time.second]
+            .map(|field| field.cast_signed());
     let year = time.year.try_into().ok()?;
     DateTime::new(year, month, day, hour, minute, second, 0).ok()
 }

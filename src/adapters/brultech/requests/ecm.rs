@@ -39,7 +39,8 @@ pub(super) fn parse(name: &str, arguments: &Arguments<'_>) -> Result<Request, Co
         "get" => {
             arguments.only(&["setting", "channel"])?;
             let setting = setting(arguments, READABLE, "get")?;
-            let channel = arguments.channel("ch")?.map(|n| ranged(EcmChannel::new(n))).transpose()?;
+            let channel =
+                arguments.channel("ch")?.map(|n| ranged(EcmChannel::new(n))).transpose()?;
             if channel.is_some() && !is_of_channel(setting) {
                 let name = setting.name();
                 return Err(invalid(format!("{name} is not of a channel: leave channel out")));
@@ -281,4 +282,3 @@ const WRITABLE: &[Setting] = &[
     Setting::Trigger,
     Setting::AuxOptions,
 ];
-

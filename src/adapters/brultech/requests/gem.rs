@@ -105,7 +105,8 @@ async fn set(change: Change, call: &mut Call) -> Result<Answer, CommandError> {
         }
         Wanted::Each(values) => {
             let now = gem_get::read(&question, call).await?;
-            let same = |list: &Vec<Value>| list.iter().zip(&values).all(|(now, wanted)| now == wanted);
+            let same =
+                |list: &Vec<Value>| list.iter().zip(&values).all(|(now, wanted)| now == wanted);
             match &now {
                 Value::Array(list) if list.len() >= values.len() && same(list) => {
                     Ok(told(setting.name(), None, now))
@@ -176,7 +177,8 @@ fn needed(channel: Option<i64>, what: &str, greatest: u8) -> Result<i64, Command
     })
 }
 
-const RESETS: &str = "\"all\", \"seconds\", \"channel\" or \"pulse\" with \"channel\":n, \"pulses\" or \"wh\"";
+const RESETS: &str =
+    "\"all\", \"seconds\", \"channel\" or \"pulse\" with \"channel\":n, \"pulses\" or \"wh\"";
 
 /// Anything but the reply that a question has.
 pub(super) fn other<T>(reply: &Reply) -> Result<T, CommandError> {

@@ -28,8 +28,7 @@ impl Question {
 
     /// The name that goes with the number of a packet format.
     pub(super) fn format_name(&self, value: &Value) -> Option<&'static str> {
-        let is_format =
-            matches!(self.setting, Setting::PacketFormat | Setting::SecondaryFormat);
+        let is_format = matches!(self.setting, Setting::PacketFormat | Setting::SecondaryFormat);
         let number = value.as_u64().filter(|_| is_format)?;
         u8::try_from(number).ok().and_then(formats::name)
     }
@@ -54,7 +53,9 @@ pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Question, CommandError>
         return Err(invalid(format!("{name} is not of a channel: leave channel out")));
     }
     if !(1..=greatest).contains(&first) || !(first..=greatest).contains(&last) {
-        return Err(invalid(format!("channel {first} is out of range; it goes from 1 to {greatest}")));
+        return Err(invalid(format!(
+            "channel {first} is out of range; it goes from 1 to {greatest}"
+        )));
     }
     if first != last && !matches!(setting, Setting::Watts | Setting::WattSeconds) {
         return Err(invalid(format!("{name}: write one channel, or none for all")));
@@ -123,13 +124,18 @@ pub(super) async fn read(question: &Question, call: &mut Call) -> Result<Value, 
             Reply::Interval(seconds) => Ok(json!(seconds)),
             reply => other(&reply),
         },
-        Setting::Ct | Setting::CtType | Setting::CtRange => clamp(question.setting, channel, call).await,
+        Setting::Ct | Setting::CtType | Setting::CtRange => {
+            clamp(question.setting, channel, call).await
+        }
         Setting::Phase => options(channel, settings_json::phase, call).await,
         Setting::Compensation => options(channel, settings_json::compensation, call).await,
         Setting::Polarity => options(channel, |o| json!(o.polarity_toggled()), call).await,
         Setting::NetMetering => options(channel, |o| json!(o.net_metering()), call).await,
         Setting::Double => options(channel, |o| json!(o.double()), call).await,
-        Setting::Volts | Setting::Seconds | Setting::Watts | Setting::WattSeconds
+        Setting::Volts
+        | Setting::Seconds
+        | Setting::Watts
+        | Setting::WattSeconds
         | Setting::Values => measured(question, call).await,
         setting => {
             let settings = match call.gem(GemCommand::Settings).await? {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use meter_protocols::brultech::{
     BufferSize, Channel, ChunkPause, ChunkSize, Compensation, CtRange, CtType, GemCommand,
-    GemInterval, KeepAliveInterval, KeepAliveText, LineFrequency, MaxChannels, OutOfRange, PerChannel,
-    Phase, PtRange, PtType, PulseInput, TemperatureInput, TemperatureUnit,
+    GemInterval, KeepAliveInterval, KeepAliveText, LineFrequency, MaxChannels, OutOfRange,
+    PerChannel, Phase, PtRange, PtType, PulseInput, TemperatureInput, TemperatureUnit,
 };
 use serde_json::{Value, json};
 
@@ -129,12 +129,8 @@ fn of_channel(
     arguments: &Arguments<'_>,
     value: &Value,
 ) -> Result<Change, CommandError> {
-    let change = |channel, (command, wanted)| Change {
-        setting,
-        channel,
-        command: Some(command),
-        wanted,
-    };
+    let change =
+        |channel, (command, wanted)| Change { setting, channel, command: Some(command), wanted };
     let all = arguments.get("channel").and_then(Value::as_str) == Some("all");
     if all {
         return to_all(setting, value).map(|set| change(None, set));
@@ -146,9 +142,9 @@ fn of_channel(
         return to_each(setting, values).map(|set| change(None, set));
     }
     let greatest = gem_get::channels(setting);
-    let n = arguments.channel(gem_get::family(setting))?.ok_or_else(|| {
-        invalid(format!("channel is missing: write \"channel\":1 to {greatest}"))
-    })?;
+    let n = arguments
+        .channel(gem_get::family(setting))?
+        .ok_or_else(|| invalid(format!("channel is missing: write \"channel\":1 to {greatest}")))?;
     to_one(setting, n, value).map(|set| change(Some(n), set))
 }
 
@@ -221,9 +217,8 @@ fn to_all(setting: Setting, value: &Value) -> Result<Set, CommandError> {
 }
 
 fn to_each(setting: Setting, values: &[Value]) -> Result<Set, CommandError> {
-    let wanted = |values: &[Value]| {
-        Wanted::Each(values.iter().take(CERTAIN_CHANNELS).cloned().collect())
-    };
+    let wanted =
+        |values: &[Value]| Wanted::Each(values.iter().take(CERTAIN_CHANNELS).cloned().collect());
     Ok(match setting {
         Setting::CtType => {
             let kinds = each(values, |value| ranged(CtType::new(number(value, "ct_type")?)))?;
@@ -252,8 +247,9 @@ fn each<T>(
     let read: Vec<T> = values.iter().map(read).collect::<Result<_, _>>()?;
     let count = read.len();
     let all: Box<[T]> = read.into_boxed_slice();
-    all.try_into()
-        .map_err(|_| invalid(format!("the list has {count} values: write 48, one for each channel")))
+    all.try_into().map_err(|_| {
+        invalid(format!("the list has {count} values: write 48, one for each channel"))
+    })
 }
 
 fn phase(value: &Value) -> Result<(Phase, &'static str), CommandError> {
@@ -279,9 +275,7 @@ fn temperature_unit(value: &Value) -> Result<TemperatureUnit, CommandError> {
     match value.as_str().map(str::to_ascii_lowercase).as_deref() {
         Some("celsius" | "c" | "°c") => Ok(TemperatureUnit::Celsius),
         Some("fahrenheit" | "f" | "°f") => Ok(TemperatureUnit::Fahrenheit),
-        _ => Err(invalid(format!(
-            "temperature_unit {value}: write \"celsius\" or \"fahrenheit\""
-        ))),
+        _ => Err(invalid(format!("temperature_unit {value}: write \"celsius\" or \"fahrenheit\""))),
     }
 }
 
@@ -295,11 +289,8 @@ fn keep_alive(value: &Value) -> Result<KeepAliveInterval, CommandError> {
     };
     let code = match value {
         Value::String(text) => {
-            let seconds: u32 = text
-                .trim_end_matches('s')
-                .trim_end()
-                .parse()
-                .map_err(|_| wrong())?;
+            let seconds: u32 =
+                text.trim_end_matches('s').trim_end().parse().map_err(|_| wrong())?;
             (1..=7).find(|code| 1_u32 << (code + 1) == seconds).ok_or_else(wrong)?
         }
         _ => value.as_i64().ok_or_else(wrong)?,
@@ -323,7 +314,9 @@ fn no_command(setting: Setting) -> CommandError {
 fn hint(setting: Setting) -> &'static str {
     match setting {
         Setting::RealTime | Setting::TemperatureInput | Setting::PulseInput => "true or false",
-        Setting::PacketFormat | Setting::SecondaryFormat => "a number or name, such as \"bin48_net\"",
+        Setting::PacketFormat | Setting::SecondaryFormat => {
+            "a number or name, such as \"bin48_net\""
+        }
         Setting::Phase => "\"A\", \"B\" or \"C\"",
         Setting::Polarity => "true, false or \"toggle\"",
         Setting::TemperatureUnit => "\"celsius\" or \"fahrenheit\"",
