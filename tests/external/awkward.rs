@@ -40,11 +40,13 @@ async fn a_message_for_the_gateway_that_is_too_large_is_passed_over() {
         let mosquitto = Mosquitto::start("").await;
         let mut observer = Observer::at(mosquitto.port).await;
         observer.publish("cmd/large", &"x".repeat(500_000), true).await;
+        observer.publish("cmd/ready", "subscribed", true).await;
         let mut settings = settings(mosquitto.port, data.path());
         (settings.version, settings.packet_size) = (version, 10_000);
         let linked = Linked::start(settings);
         let mut commands = linked.link.subscribe("cmd/+").unwrap();
-        linked.connected().await;
+        // What is retained tells that the subscription stands.
+        assert_eq!(&within(commands.recv()).await.unwrap().payload[..], b"subscribed");
         for text in ["one", "two"] {
             observer.publish("cmd/large", &"x".repeat(20_000), false).await;
             observer.publish("cmd/x", text, false).await;

@@ -78,6 +78,14 @@ async fn simulated_meters_dial_in() {
     let to = format!("127.0.0.1:{port}");
     let fast = ["--connect", &to, "--interval", "200ms"];
     let _gem = simulate(&site, &[&["gem", "--meters", "3"], &fast[..]].concat());
+    // The entry names no serial number and takes whoever dials first: that is to be a GEM.
+    let the_house = |message: &&Message| {
+        message.topic.starts_with("powermeter/house/") && message.payload == "online"
+    };
+    subscriber
+        .messages
+        .until("a GEM as the house", |all| all.iter().find(the_house).map(drop))
+        .await;
     let _ecm1240 = simulate(&site, &[&["ecm1240"], &fast[..]].concat());
     let _ecm1220 = simulate(&site, &[&["ecm1220"], &fast[..]].concat());
     let is_online = |message: &&Message| {
