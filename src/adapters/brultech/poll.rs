@@ -199,7 +199,7 @@ impl Poller {
         let failures = self.states.get(whom).map_or(0, |state| state.failures);
         // A packet that is not answered owes nothing to the questions after it, which an answer in
         // words does. So one that was silent is mostly asked for that alone.
-        if !self.is_ready(whom) && failures % SET_UP_EVERY == 0 {
+        if !self.is_ready(whom) && failures.is_multiple_of(SET_UP_EVERY) {
             self.set_up(whom, number).await?;
         }
         let heard = self.gem_exchange(Some(number), GemCommand::Poll).await?;

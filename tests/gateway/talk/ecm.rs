@@ -17,13 +17,16 @@ fn words(id: u8, pieces: &[&[u8]]) -> Vec<u8> {
     all
 }
 
+/// A request, what is on the wire for it, and the value that is answered.
+type Case = (Value, Vec<&'static [&'static [u8]]>, Value);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_of_an_ecm_is_on_the_wire_as_documented() {
     let meters = Meters::waiting(&[(Format::Ecm1240, 1)], Manners::default()).await;
     let entry = dialled("house", meters.address.unwrap(), "");
     let mut scene = Scene::with(&entry, &["house"]).await;
     let read: &[&[u8]] = &[b"SET", b"RCV"];
-    let cases: Vec<(Value, Vec<&[&[u8]]>, Value)> = vec![
+    let cases: Vec<Case> = vec![
         (set("interval", json!(7)), vec![&[b"SET", b"IV2", b"\x07"]], json!(7)),
         (set("trigger", json!(500)), vec![&[b"SET", b"IV3", b"\xF4", b"\x01"]], json!(500)),
         (set("pt_type", json!(200)), vec![&[b"SET", b"PTT", b"\xC8", b"PTR"]], json!(200)),
