@@ -173,7 +173,7 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         (&meter("    poll: 0.5s\n"), &[("5:5", "at least 1s")]),
         (
             &meter("    units: [fc, fb, 00603, 99999]\n"),
-            &[("5:5", "\"fb\" names no meter"), ("5:5", "go up to 65535")],
+            &[("5:17", "\"fb\" names no meter"), ("5:28", "go up to 65535")],
         ),
         (
             &meter(&format!(
