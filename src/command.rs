@@ -9,6 +9,7 @@
 //! | [`grammar`] | JSON to a [`Command`], and what comes of it to JSON |
 //! | [`directory`] | every meter by name, with its latest values |
 //! | [`answers`] | what the latest values answer without asking the meter |
+//! | `values`, `portrait` | the numbers of such an answer; the answer to `info` |
 //! | [`router`] | the way of a request: from MQTT or HTTP to its reply |
 //! | [`desk`] | what one request comes to, and the queue of each meter |
 //! | [`client`] | `meterbridge command` |
@@ -18,7 +19,9 @@ pub mod client;
 pub mod desk;
 pub mod directory;
 pub mod grammar;
+mod portrait;
 pub mod router;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +52,7 @@ pub struct Job {
     pub reply: oneshot::Sender<Result<Answer, CommandError>>,
 }
 
-/// Where an adapter takes jobs. Full, the command is refused as [`CommandError::Busy`].
+/// Where an adapter takes jobs. While it is full, the commands of a meter wait in its lane.
 pub type Jobs = mpsc::Sender<Job>;
 
 /// Why a command was not done, in words for the one who sent it.
@@ -74,7 +77,7 @@ pub enum CommandError {
     #[error("{0}")]
     Refused(String),
     /// Too many commands wait already.
-    #[error("too many commands wait for this meter; try again later")]
+    #[error("too many commands wait already; try again later")]
     Busy,
     /// The gateway is stopping or has a fault.
     #[error("the gateway could not do it")]

@@ -79,11 +79,17 @@ fn advice(addresses: &Addresses) -> String {
             "\nIn another terminal (package mosquitto-clients):\n  \
              mosquitto_sub {to} -t '/sensor/#' -v                 every gauge and counter\n  \
              mosquitto_sub {to} -t 'powermeter/demo-gem/#' -v     the meter by its name\n  \
-             mosquitto_sub {to} -V 5 -t 'meterbridge/bridge/#' -v the gateway, over MQTT 5\n"
+             mosquitto_sub {to} -V 5 -t 'meterbridge/bridge/#' -v the gateway, over MQTT 5\n  \
+             mosquitto_pub {to} -t powermeter/demo-gem/cmd -m '{{\"cmd\":\"info\"}}'\n  \
+             {:51} a command; the reply is on powermeter/demo-gem/state/info\n",
+            ""
         );
     }
     if let Some(web) = addresses.web.first() {
-        let _ = write!(text, "\nNumbers of the gateway: http://{web}/metrics\n");
+        let _ = write!(text, "\nNumbers of the gateway: http://{web}/metrics\n\
+             A command over HTTP:\n  \
+             curl -d '{{\"cmd\":\"get\",\"setting\":\"all\"}}' http://{web}/api/meters/demo-gem/command\n"
+        );
     }
     text.push_str("\nCtrl-C stops it.\n");
     text

@@ -17,7 +17,7 @@ pub enum HealthError {
     #[error("the web server is off (web.enabled: false): give the URL to ask")]
     NoWebServer,
     /// The URL is not one that can be asked.
-    #[error("\"{0}\" is not a URL to ask: write http://HOST:PORT/healthz")]
+    #[error("\"{0}\" is not a URL to ask: write http://HOST:PORT")]
     Url(String),
     /// Nobody answers there.
     #[error("{url}: {source}")]

@@ -88,6 +88,36 @@ pub fn holders_of(file: &Path) -> Vec<Holder> {
     holders(|target| target == file)
 }
 
+/// Which processes compete for a terminal: those that have it open, less whoever has the far end of
+/// a pseudo-terminal too, as a program may that plays the device.
+#[must_use]
+pub fn rivals_for(terminal: &Path) -> Vec<Holder> {
+    let mut holders = holders_of(terminal);
+    if let Some(number) = pseudo_terminal(terminal) {
+        holders.retain(|holder| !has_far_end(holder.pid, number));
+    }
+    holders
+}
+
+/// The `7` of `/dev/pts/7`.
+fn pseudo_terminal(terminal: &Path) -> Option<u32> {
+    let device = std::fs::canonicalize(terminal).ok()?;
+    device.strip_prefix("/dev/pts").ok()?.to_str()?.parse().ok()
+}
+
+/// Linux tells in `fdinfo` of each `ptmx` which pseudo-terminal it is the far end of.
+fn has_far_end(pid: u32, number: u32) -> bool {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let leads_to_it = |entry: std::fs::DirEntry| {
+        let to = std::fs::read_link(entry.path()).ok()?;
+        let told = PathBuf::from(format!("/proc/{pid}/fdinfo")).join(entry.file_name());
+        let told = to.ends_with("ptmx").then(|| std::fs::read_to_string(told).ok()).flatten()?;
+        let found = told.lines().find_map(|line| line.strip_prefix("tty-index:"))?;
+        Some(found.trim().parse() == Ok(number))
+    };
+    entries.flatten().any(|entry| leads_to_it(entry) == Some(true))
+}
+
 /// Which processes listen on a port, at whatever address.
 #[must_use]
 pub fn listeners_on(port: u16) -> Vec<Holder> {
@@ -219,6 +249,23 @@ mod tests {
         assert!(!holders[0].name.is_empty());
         let _connection = std::net::TcpStream::connect(address).unwrap();
         assert!(connected_to(address)[0].is_me());
+    }
+
+    #[test]
+    fn whoever_plays_the_device_is_no_rival() {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let far = openpt(flags).unwrap();
+        grantpt(&far).unwrap();
+        unlockpt(&far).unwrap();
+        let name = ptsname(&far, Vec::new()).unwrap().into_string().unwrap();
+        let near = std::fs::File::open(&name).unwrap();
+        assert!(holders_of(Path::new(&name))[0].is_me());
+        assert_eq!(rivals_for(Path::new(&name)), []);
+        drop(far);
+        assert!(holders_of(Path::new(&name)).is_empty(), "the name is gone with the far end");
+        drop(near);
+        assert_eq!(pseudo_terminal(Path::new("/dev/null")), None);
     }
 
     #[test]

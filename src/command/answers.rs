@@ -4,12 +4,13 @@
 //! A key whose value the meter did not give is left out; a command that the meter's hardware has no
 //! answer for is refused in words.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::directory::{Heard, Meter};
+use super::portrait::info;
+use super::values::{lines, milliamperes, number};
 use super::{Answer, Command, CommandError};
-use crate::model::{Channel, Device, Latest, Milli, Quantity, Sensor, SensorType, Sum};
-use crate::model::{is_clamp, summed_role};
+use crate::model::{Channel, Device, Milli, Quantity, is_clamp};
 
 /// The answer, or `None` for a command that is the meter's own business.
 pub fn answer(command: &Command, meter: &Meter) -> Option<Result<Answer, CommandError>> {
@@ -33,9 +34,9 @@ pub fn answer(command: &Command, meter: &Meter) -> Option<Result<Answer, Command
 /// When the meter is offline or does not measure it.
 pub fn sample(payload: &[u8], meter: &Meter) -> Result<Answer, CommandError> {
     let heard = heard(meter)?;
-    let sum = || Sum::of(&heard.device.sensors, &heard.latest);
+    let sum = || heard.sum();
     let (value, unit) = match payload.trim_ascii() {
-        b"v" => (line_voltage(heard), "V"),
+        b"v" => (heard.line_voltage(), "V"),
         b"i" => (sum().and_then(|sum| sum.current).map(milliamperes), "mA"),
         b"q" => return Err(not_measured(heard, "reactive power")),
         b"s" => return Err(not_measured(heard, "apparent power")),
@@ -48,17 +49,6 @@ pub fn sample(payload: &[u8], meter: &Meter) -> Result<Answer, CommandError> {
         ("unit".to_owned(), unit.into()),
         ("ts".to_owned(), Value::String(heard.at.seconds().to_string())),
     ]))
-}
-
-/// One value for each line, two decimals each.
-fn lines(values: &[Milli]) -> String {
-    let text = |value: &Milli| {
-        let hundredths = value.hundredths().0 / 10;
-        let sign = if hundredths < 0 { "-" } else { "" };
-        let magnitude = hundredths.unsigned_abs();
-        format!("{sign}{}.{:02}", magnitude / 100, magnitude % 100)
-    };
-    values.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 /// Commands are answered by meters that can be heard.
@@ -77,8 +67,15 @@ enum Scope {
 }
 
 impl Scope {
-    /// From `"channel":"ch3"`, or `"channel":3`.
+    /// From `"channel":"ch3"`, or `"channel":3`. A key that is misspelt must not make the answer one
+    /// about something else.
     fn of(command: &Command, device: &Device) -> Result<Scope, CommandError> {
+        if let Some(other) = command.arguments.keys().find(|key| *key != "channel") {
+            let (other, name) = (other.chars().take(64).collect::<String>(), &command.name);
+            return Err(CommandError::Invalid(format!(
+                "{other:?} means nothing to {name}: it takes \"channel\", such as \"ch3\", or nothing"
+            )));
+        }
         let channel = match command.arguments.get("channel") {
             None | Some(Value::Null) => return Ok(Scope::Whole),
             Some(Value::String(text)) => text.parse().ok(),
@@ -104,90 +101,40 @@ fn channels(device: &Device) -> impl Iterator<Item = String> {
     groups.filter_map(|sensors| Some(sensors.first()?.channel.to_string()))
 }
 
-fn info(meter: &Meter) -> Answer {
-    let mut info = Map::new();
-    if let Meter::Heard(heard) = meter {
-        info.insert("type".to_owned(), heard.device.model.as_str().into());
-    }
-    info.insert("name".to_owned(), (&**meter.name()).into());
-    if let Some(serial) = meter.serial() {
-        info.insert("serial".to_owned(), (&**serial).into());
-    }
-    info.insert("make".to_owned(), meter.make().as_str().into());
-    if let Meter::Heard(heard) = meter {
-        info.insert("model".to_owned(), heard.device.model.title().into());
-        info.insert("device".to_owned(), heard.device.id.to_string().into());
-        info.insert("adopted".to_owned(), heard.device.adopted.into());
-    }
-    info.insert("online".to_owned(), meter.is_online().into());
-    let last_seen = match meter {
-        Meter::Heard(heard) => heard.at.seconds().into(),
-        Meter::Expected(_) => Value::Null,
-    };
-    info.insert("last_seen".to_owned(), last_seen);
-    if let Meter::Heard(heard) = meter {
-        info.insert("channels".to_owned(), Value::Object(described(&heard.device)));
-    }
-    info
-}
-
-/// Name and role, or medium, of each channel.
-fn described(device: &Device) -> Map<String, Value> {
-    let groups = device.sensors.chunk_by(|one, other| one.channel == other.channel);
-    let described = groups.filter_map(|sensors| {
-        let sensor = sensors.first()?;
-        let mut channel = Map::from_iter([("name".to_owned(), Value::from(&*sensor.name))]);
-        if is_clamp(sensor) {
-            let role = serde_json::to_value(sensor.role).unwrap_or_default();
-            channel.insert("role".to_owned(), role);
-        } else if sensor.kind != SensorType::Electricity || sensor.quantity == Quantity::Pulse {
-            channel.insert("type".to_owned(), sensor.kind.as_str().into());
-        }
-        Some((sensor.channel.to_string(), Value::Object(channel)))
-    });
-    described.collect()
-}
-
 fn power(heard: &Heard, scope: Scope) -> Result<Answer, CommandError> {
-    let sum = || Sum::of(&heard.device.sensors, &heard.latest).map(|sum| sum.power);
-    let of = |channel| {
-        let taken = gauge(heard, channel, Quantity::PPlus)?;
-        let given = gauge(heard, channel, Quantity::PMinus).unwrap_or_default();
-        Some(Milli(taken.0 - given.0))
-    };
-    let power = Measure { key: "activePower", unit: "W/var/VA", of: &of, whole: &sum };
-    power.answer(heard, scope)
+    let whole = || heard.sum().map(|sum| sum.power);
+    let of = |channel| heard.net_power(channel);
+    let answer = Measure { key: "activePower", unit: "W", of: &of, whole: &whole };
+    Ok(closed(answer.values(heard, scope)?, heard, "W/var/VA"))
 }
 
 fn current(heard: &Heard, scope: Scope) -> Result<Answer, CommandError> {
-    let sum = || {
-        let sum = Sum::of(&heard.device.sensors, &heard.latest)?;
-        sum.current.map(milliamperes)
-    };
-    let of = |channel| gauge(heard, channel, Quantity::Irms).map(milliamperes);
-    Measure { key: "current", unit: "mA", of: &of, whole: &sum }.answer(heard, scope)
+    let whole = || heard.sum()?.current.map(milliamperes);
+    let of = |channel| heard.gauge(channel, Quantity::Irms).map(milliamperes);
+    let answer = Measure { key: "current", unit: "mA", of: &of, whole: &whole };
+    Ok(closed(answer.values(heard, scope)?, heard, "mA"))
 }
 
 fn energy(heard: &Heard, scope: Scope) -> Result<Answer, CommandError> {
-    let total = |quantity| summed(heard, quantity);
-    let whole = || total(Quantity::PPlus);
-    let of = |channel| counter(heard, channel, Quantity::PPlus);
-    let energy = Measure { key: "energy", unit: "Wh", of: &of, whole: &whole };
-    let mut answer = energy.answer(heard, scope)?;
+    let whole = || heard.total(Quantity::PPlus);
+    let of = |channel| heard.counter(channel, Quantity::PPlus);
+    let taken = Measure { key: "energy", unit: "Wh", of: &of, whole: &whole };
+    let mut answer = taken.values(heard, scope)?;
+    let of = |channel| heard.counter(channel, Quantity::PMinus);
     let given = match scope {
-        Scope::Whole => total(Quantity::PMinus),
-        Scope::One(channel) => counter(heard, channel, Quantity::PMinus),
+        Scope::Whole => heard.total(Quantity::PMinus),
+        Scope::One(channel) => of(channel),
     };
     if let Some(given) = given {
         answer.insert("energyExport".to_owned(), number(given));
     }
     if scope == Scope::Whole {
-        let of = |channel| counter(heard, channel, Quantity::PMinus);
-        let each = by_channel(heard, &of);
+        let each = heard.by_channel(&of);
         if !each.is_empty() {
             answer.insert("channelsExport".to_owned(), Value::Object(each));
         }
     }
+    let mut answer = closed(answer, heard, "Wh");
     // Since when the meter counts, no packet tells.
     answer.insert("startTs".to_owned(), Value::Null);
     Ok(answer)
@@ -195,17 +142,15 @@ fn energy(heard: &Heard, scope: Scope) -> Result<Answer, CommandError> {
 
 fn voltage(heard: &Heard, scope: Scope) -> Result<Answer, CommandError> {
     if let Scope::One(channel) = scope
-        && sensor(heard, channel, Quantity::Vrms).is_none()
+        && heard.sensor(channel, Quantity::Vrms).is_none()
     {
         let message = format!(
             "{channel} has no voltage of its own: the meter measures one, ask without \"channel\""
         );
         return Err(CommandError::Refused(message));
     }
-    let voltage = line_voltage(heard).ok_or_else(|| not_known_yet("V"))?;
-    let mut answer = Map::from_iter([("voltage".to_owned(), number(voltage))]);
-    close(&mut answer, heard, "V");
-    Ok(answer)
+    let voltage = heard.line_voltage().ok_or_else(|| not_known_yet("V"))?;
+    Ok(closed(Map::from_iter([("voltage".to_owned(), number(voltage))]), heard, "V"))
 }
 
 /// A quantity that each clamp has, and the meter as a whole.
@@ -217,88 +162,40 @@ struct Measure<'a> {
 }
 
 impl Measure<'_> {
-    fn answer(&self, heard: &Heard, scope: Scope) -> Result<Answer, CommandError> {
-        let unit = self.unit.split('/').next().unwrap_or_default();
+    fn values(&self, heard: &Heard, scope: Scope) -> Result<Answer, CommandError> {
         let value = match scope {
             Scope::Whole => (self.whole)(),
             Scope::One(channel) => {
                 let clamp = heard.device.sensors.iter().find(|one| one.channel == channel);
                 if !clamp.is_some_and(is_clamp) {
-                    let message = format!("{channel} is no clamp: it has no value in {unit}");
+                    let message = format!("{channel} is no clamp: it has no value in {}", self.unit);
                     return Err(CommandError::Refused(message));
                 }
                 (self.of)(channel)
             }
         };
-        let value = value.ok_or_else(|| not_known_yet(unit))?;
+        let value = value.ok_or_else(|| not_known_yet(self.unit))?;
         let mut answer = Map::from_iter([(self.key.to_owned(), number(value))]);
         match scope {
             Scope::One(channel) => {
                 answer.insert("channel".to_owned(), channel.to_string().into());
             }
             Scope::Whole => {
-                let each = by_channel(heard, self.of);
+                let each = heard.by_channel(self.of);
                 if each.len() > 1 {
                     answer.insert("channels".to_owned(), Value::Object(each));
                 }
             }
         }
-        close(&mut answer, heard, self.unit);
         Ok(answer)
     }
 }
 
-fn close(answer: &mut Answer, heard: &Heard, unit: &str) {
+/// The answer with its unit, and the time of the reading.
+fn closed(mut answer: Answer, heard: &Heard, unit: &str) -> Answer {
     answer.insert("unit".to_owned(), unit.into());
     answer.insert("ts".to_owned(), heard.at.seconds().into());
-}
-
-fn by_channel(heard: &Heard, of: &dyn Fn(Channel) -> Option<Milli>) -> Map<String, Value> {
-    let groups = heard.device.sensors.chunk_by(|one, other| one.channel == other.channel);
-    let clamps = groups.filter_map(|sensors| sensors.first().filter(|sensor| is_clamp(sensor)));
-    clamps
-        .filter_map(|sensor| Some((sensor.channel.to_string(), number(of(sensor.channel)?))))
-        .collect()
-}
-
-/// The total over the clamps that make up the meter's sum; `None` if none of them has one.
-fn summed(heard: &Heard, quantity: Quantity) -> Option<Milli> {
-    let role = summed_role(&heard.device.sensors);
-    let all = heard.device.sensors.iter().zip(&heard.latest);
-    let summed = all
-        .filter(|(one, _)| one.quantity == quantity && one.role == role && is_clamp(one))
-        .filter_map(|(_, latest)| latest.counter);
-    summed.reduce(|one, other| Milli(one.0 + other.0))
-}
-
-fn sensor(heard: &Heard, channel: Channel, quantity: Quantity) -> Option<(&Sensor, &Latest)> {
-    let mut all = heard.device.sensors.iter().zip(&heard.latest);
-    all.find(|(sensor, _)| sensor.channel == channel && sensor.quantity == quantity)
-}
-
-fn gauge(heard: &Heard, channel: Channel, quantity: Quantity) -> Option<Milli> {
-    sensor(heard, channel, quantity).and_then(|(_, latest)| latest.gauge)
-}
-
-fn counter(heard: &Heard, channel: Channel, quantity: Quantity) -> Option<Milli> {
-    sensor(heard, channel, quantity).and_then(|(_, latest)| latest.counter)
-}
-
-fn line_voltage(heard: &Heard) -> Option<Milli> {
-    gauge(heard, Channel::Line, Quantity::Vrms)
-}
-
-/// The SmartMeter's grammar has currents in mA.
-fn milliamperes(amperes: Milli) -> Milli {
-    Milli(amperes.0.saturating_mul(1000))
-}
-
-/// Without a fraction where there is none.
-fn number(value: Milli) -> Value {
-    if value.0 % 1000 == 0 {
-        return Value::from(value.0 / 1000);
-    }
-    Number::from_f64(value.to_f64()).map_or(Value::Null, Value::Number)
+    answer
 }
 
 fn not_measured(heard: &Heard, what: &str) -> CommandError {
@@ -306,7 +203,6 @@ fn not_measured(heard: &Heard, what: &str) -> CommandError {
 }
 
 fn not_known_yet(unit: &str) -> CommandError {
-    let unit = if unit == "W/var/VA" { "W" } else { unit };
     let message = format!("no value in {unit} is known yet: some come with the second packet");
     CommandError::Unreachable(message)
 }
@@ -370,6 +266,8 @@ mod tests {
             let words = refused(json!({"cmd": "getPower", "channel": channel}));
             assert!(words.contains("is not one of ch1, ch2, ch3, line"), "{words}");
         }
+        let words = refused(json!({"cmd": "getPower", "chanel": "ch3"}));
+        assert!(words.contains("\"chanel\" means nothing to getPower"), "{words}");
         assert!(refused(json!({"cmd": "getPower", "channel": "line"})).contains("no clamp"));
         assert!(refused(json!({"cmd": "getVoltage", "channel": 1})).contains("of its own"));
         assert!(answer(&Command { name: "poll".into(), arguments: Map::new() }, &meter).is_none());
@@ -393,9 +291,5 @@ mod tests {
             assert_eq!(text(power), r#"{"value":"-1.00","unit":"W","ts":"1700000000"}"#);
         }
         assert!(sample(b"q", &meter).unwrap_err().to_string().contains("reactive"));
-        assert_eq!(
-            lines(&[Milli(230_104), Milli(-5), Milli(-4), Milli(231_405)]),
-            "230.10,-0.01,0.00,231.41"
-        );
     }
 }

@@ -217,21 +217,18 @@ impl Lane {
         }
     }
 
+    /// Waits for the adapter to take the command, and for what comes of it.
     async fn hand_over(&self, command: Command) -> Result<Answer, CommandError> {
-        let (reply, outcome) = oneshot::channel();
-        let job = Job { serial: Arc::clone(&self.serial), command, reply };
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => CommandError::Busy,
-            TrySendError::Closed(_) => CommandError::Lost,
-        })?;
-        match tokio::time::timeout(LAST_RESORT, outcome).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(CommandError::Lost),
-            Err(_) => {
-                tracing::error!(serial = %self.serial, "a command was left without an answer");
-                Err(CommandError::Silent(LAST_RESORT))
-            }
-        }
+        let handing = async {
+            let (reply, outcome) = oneshot::channel();
+            let job = Job { serial: Arc::clone(&self.serial), command, reply };
+            self.jobs.send(job).await.map_err(|_| CommandError::Lost)?;
+            outcome.await.unwrap_or(Err(CommandError::Lost))
+        };
+        tokio::time::timeout(LAST_RESORT, handing).await.unwrap_or_else(|_| {
+            tracing::error!(serial = %self.serial, "a command was left without an answer");
+            Err(CommandError::Silent(LAST_RESORT))
+        })
     }
 }
 

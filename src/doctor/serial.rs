@@ -1,5 +1,7 @@
 //! Serial devices. None is opened: that could disturb whoever has it.
 
+use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -13,17 +15,24 @@ use crate::transport::{self, SerialError};
 
 pub(super) fn examine(config: &Config, running: &Running, report: &mut Report) {
     let mut seen: Vec<&Path> = Vec::new();
+    let mut devices: HashMap<PathBuf, String> = HashMap::new();
     for (at, meter) in config.meters.iter().enumerate() {
         let Link::Serial { device, .. } = &meter.link else { continue };
         if !seen.contains(&device.as_path()) {
             seen.push(device);
             let subject = format!("meters[{at}].link.serial {}", device.display());
-            line(&subject, device, running, report);
+            let known = line(&subject, device, running, report)
+                .and_then(|device| devices.insert(device, subject.clone()));
+            if let Some(first) = known {
+                let words = format!("is the same port as {first}: only one of them can open it");
+                report.problem(subject, words, "write the same path in both entries");
+            }
         }
     }
 }
 
-fn line(subject: &str, path: &Path, running: &Running, report: &mut Report) {
+/// Looks at one port; the device itself, where one was found.
+fn line(subject: &str, path: &Path, running: &Running, report: &mut Report) -> Option<PathBuf> {
     let device = match transport::find_device(path) {
         Ok(device) => device,
         Err(error) => {
@@ -31,31 +40,55 @@ fn line(subject: &str, path: &Path, running: &Running, report: &mut Report) {
                 SerialError::Several { .. } => "write one of them under serial:",
                 _ => "plug the adapter in, or correct the path; the gateway finds it when it comes",
             };
-            return report.problem(subject, error.to_string(), advice);
+            report.problem(subject, error.to_string(), advice);
+            return None;
         }
     };
-    let Ok(metadata) = device.metadata() else {
-        let leads = std::fs::read_link(&device).unwrap_or_default();
-        let words = format!("leads to {}, which is not there", leads.display());
-        return report.problem(subject, words, "plug the adapter in, or correct the path");
+    let metadata = match device.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            unseen(subject, &device, &error, report);
+            return None;
+        }
     };
     if !metadata.file_type().is_char_device() || !is_terminal(metadata.rdev()) {
         let words = "is not a serial port".to_owned();
-        return report.problem(subject, words, "write one of those under /dev/serial/by-id");
+        report.problem(subject, words, "write one of those under /dev/serial/by-id");
+        return None;
+    }
+    let target = std::fs::canonicalize(&device).ok();
+    if is_empty_socket(metadata.rdev()) {
+        let words = "there is no hardware behind it".to_owned();
+        report.problem(subject, words, "write another port; `dmesg | grep tty` lists those found");
+        return target;
     }
     if accessat(CWD, &device, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS).is_err() {
         let words = Ownership::of(&device).map_or_else(
             |error| error.to_string(),
             |of| transport::explain_permission(&device, of, &Identity::of_this_process()),
         );
-        return report.problem(subject, words, "as it says; then start the gateway again");
+        report.problem(subject, words, "as it says; then start the gateway again");
+        return target;
     }
     used(subject, &device, running, report);
+    target
+}
+
+/// A device that the system does not show.
+fn unseen(subject: &str, device: &Path, error: &std::io::Error, report: &mut Report) {
+    if let Ok(leads) = std::fs::read_link(device)
+        && error.kind() == ErrorKind::NotFound
+    {
+        let words = format!("leads to {}, which is not there", leads.display());
+        return report.problem(subject, words, "plug the adapter in, or correct the path");
+    }
+    let advice = format!("`namei -l {}` shows what is in the way", device.display());
+    report.problem(subject, format!("cannot be looked at: {error}"), advice);
 }
 
 fn used(subject: &str, device: &Path, running: &Running, report: &mut Report) {
     let (ours, others): (Vec<_>, Vec<_>) =
-        process::holders_of(device).into_iter().partition(|holder| running.is(holder));
+        process::rivals_for(device).into_iter().partition(|holder| running.is(holder));
     let to = match std::fs::canonicalize(device) {
         Ok(target) if target != device => format!(" ({})", target.display()),
         _ => String::new(),
@@ -84,6 +117,12 @@ fn is_terminal(device: u64) -> bool {
         // Without /sys nothing is known against it.
         Err(_) => PSEUDO.contains(&major) || !Path::new("/sys/dev/char").exists(),
     }
+}
+
+/// Whether it is one of the board's UARTs that the driver lists and has not found (`PORT_UNKNOWN`).
+fn is_empty_socket(device: u64) -> bool {
+    let kind = format!("/sys/dev/char/{}:{}/type", major(device), minor(device));
+    std::fs::read_to_string(kind).is_ok_and(|kind| kind.trim() == "0")
 }
 
 /// Unix98 pseudo-terminals, Documentation/admin-guide/devices.txt of Linux.

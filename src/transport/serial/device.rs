@@ -1,6 +1,7 @@
 //! Which device file a configured path means at this moment.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::SerialError;
@@ -11,9 +12,11 @@ use super::SerialError;
 /// # Errors
 /// When there is no such device, or several fit.
 pub fn find(path: &Path) -> Result<PathBuf, SerialError> {
-    // A link that leads nowhere is opened all the same: the system then says where it leads.
-    if path.symlink_metadata().is_ok() {
-        return Ok(path.to_owned());
+    // A link that leads nowhere is opened all the same, and so is what cannot be looked at: the
+    // system then says why.
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        _ => return Ok(path.to_owned()),
     }
     let missing = || SerialError::Missing { path: path.to_owned(), there: there() };
     if !is_pattern(path) {

@@ -34,7 +34,7 @@ pub(super) fn open(line: &SerialLine) -> Result<Opened, SerialError> {
     {
         return Err(SerialError::Baud { device, baud: line.baud, set: Some(set) });
     }
-    let mut others = process::holders_of(&device);
+    let mut others = process::rivals_for(&device);
     others.retain(|holder| !holder.is_me());
     Ok(Opened { stream, device, others })
 }
@@ -54,15 +54,18 @@ fn explain(device: &Path, baud: u32, error: &tokio_serial::Error) -> SerialError
         return in_use(device);
     }
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match rustix::fs::open(device, flags, Mode::empty()) {
-        Ok(file) if !rustix::termios::isatty(&file) => {
-            SerialError::NotSerial { device: device.to_owned() }
-        }
+    let file = match rustix::fs::open(device, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(errno) => return explain_errno(device, errno),
+    };
+    match rustix::termios::tcgetattr(&file) {
+        // One of the board's UARTs that the driver lists and has not found.
+        Err(Errno::IO) => no_hardware(device),
+        Err(_) => SerialError::NotSerial { device: device.to_owned() },
         Ok(_) if error.description == Errno::INVAL.to_string() => {
             SerialError::Baud { device: device.to_owned(), baud, set: None }
         }
         Ok(_) => failed(device, &error.to_string()),
-        Err(errno) => explain_errno(device, errno),
     }
 }
 
@@ -72,7 +75,7 @@ fn explain_errno(device: &Path, errno: Errno) -> SerialError {
             Ok(ownership) => SerialError::Permission {
                 words: permission::explain(device, ownership, &Identity::of_this_process()),
             },
-            Err(_) => failed(device, "permission denied on the way to it"),
+            Err(_) => failed(device, ON_THE_WAY),
         },
         Errno::BUSY => in_use(device),
         Errno::NOENT => match std::fs::read_link(device) {
@@ -82,13 +85,15 @@ fn explain_errno(device: &Path, errno: Errno) -> SerialError {
             Err(_) => failed(device, "it is not there any more"),
         },
         Errno::ISDIR => SerialError::NotSerial { device: device.to_owned() },
-        Errno::NXIO | Errno::NODEV => failed(device, "there is no hardware behind it"),
+        Errno::NXIO | Errno::NODEV => no_hardware(device),
         other => failed(device, &std::io::Error::from(other).to_string()),
     }
 }
 
 fn in_use(device: &Path) -> SerialError {
-    let holders = process::holders_of(device);
+    // With the far end of a pseudo-terminal in the same process as the near one, all are named.
+    let rivals = Some(process::rivals_for(device)).filter(|rivals| !rivals.is_empty());
+    let holders = rivals.unwrap_or_else(|| process::holders_of(device));
     let by = match holders.as_slice() {
         [] => "a program of another user".to_owned(),
         some if some.iter().all(Holder::is_me) => {
@@ -99,10 +104,16 @@ fn in_use(device: &Path) -> SerialError {
     SerialError::InUse { device: device.to_owned(), by }
 }
 
+fn no_hardware(device: &Path) -> SerialError {
+    failed(device, "there is no hardware behind it")
+}
+
 fn failed(device: &Path, reason: &str) -> SerialError {
     SerialError::Failed { device: device.to_owned(), reason: reason.to_owned() }
 }
 
+const ON_THE_WAY: &str = "permission denied on the way to it: a directory above it is closed to this \
+                          user (`namei -l` shows which)";
 /// A UART bears a difference of about five percent.
 const TOLERANCE: u32 = 20;
 
