@@ -153,11 +153,15 @@ fn serial_devices_are_looked_at_and_not_opened() {
     let (code, report) = site.doctor();
     is(&report, "ok", "meters[0].link.serial", "may be used");
     assert_eq!(code, 0, "{report}");
+    // Whoever plays the device may have both of its ends open, as the simulator does.
     let mine = File::open(&port).unwrap();
-    let (code, report) = site.doctor();
-    is(&report, "problem", "meters[0].link.serial", &format!("process {})", std::process::id()));
-    assert_eq!(code, 69);
+    assert_eq!(site.doctor().0, 0);
     drop(mine);
+    let reader = Reader::of(&port);
+    let (code, report) = site.doctor();
+    is(&report, "problem", "meters[0].link.serial", &format!("process {})", reader.0.id()));
+    assert_eq!(code, 69);
+    drop(reader);
     for (device, words) in [
         ("/dev/nowhere", "there is no /dev/nowhere"),
         ("/dev/null", "not a serial port"),
@@ -170,6 +174,48 @@ fn serial_devices_are_looked_at_and_not_opened() {
         let (code, report) = site.doctor();
         is(&report, "problem", "meters[0].link.serial", words);
         assert_eq!(code, 69);
+    }
+}
+
+/// Another program that has a port open.
+struct Reader(Child);
+
+impl Reader {
+    fn of(port: &str) -> Self {
+        let mut command = Command::new("sleep");
+        Self(command.arg("1000").stdin(File::open(port).unwrap()).spawn().unwrap())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn two_names_of_one_port_and_a_way_that_ends() {
+    let (_meter, port) = serial_port();
+    let site = Site::new("");
+    let link = site.path("by-id");
+    std::os::unix::fs::symlink(&port, &link).unwrap();
+    let second = format!("  - {{name: barn, kind: brultech, link: {{serial: {port}}}}}\n");
+    site.configure(&(meter(&format!("{{serial: {link:?}}}")) + &second));
+    let (code, report) = site.doctor();
+    is(&report, "problem", &format!("meters[1].link.serial {port}: is the same"), "meters[0]");
+    assert_eq!(code, 69);
+    std::fs::write(site.path("file"), "x").unwrap();
+    for (device, words) in [
+        (site.path("file"), "is not a serial port"),
+        (site.path("file/tty"), "cannot be looked at"),
+        (site.path("dangling"), "leads to /dev/nowhere, which is not there"),
+    ] {
+        if device.ends_with("dangling") {
+            std::os::unix::fs::symlink("/dev/nowhere", &device).unwrap();
+        }
+        site.configure(&meter(&format!("{{serial: {device:?}}}")));
+        is(&site.doctor().1, "problem", "meters[0].link.serial", words);
     }
 }
 

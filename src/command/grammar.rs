@@ -1,7 +1,11 @@
 //! Commands and replies as JSON, in the SmartMeter's grammar: one object each way, the reply with
 //! `error` and `cmd` first.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -46,6 +50,9 @@ pub enum Misunderstanding {
     /// Text that is no JSON.
     #[error("the command is not JSON: {0}")]
     NotJson(String),
+    /// Which of the two is meant nobody can know.
+    #[error("{0:?} stands twice in the command")]
+    Twice(String),
     /// JSON without a command in it.
     #[error("a command is a JSON object with a text \"cmd\", such as {{\"cmd\":\"info\"}}")]
     NoCommand,
@@ -54,41 +61,77 @@ pub enum Misunderstanding {
 /// The largest command that is read, in bytes.
 pub const LARGEST: usize = 16 * 1024;
 
-/// The only key whose text matters.
-#[derive(Deserialize)]
-struct Identified {
-    #[serde(default)]
-    id: Option<Box<RawValue>>,
-}
-
 /// Reads a command.
 ///
 /// # Errors
 /// What is wrong, with as much of `cmd` and `id` as could be read.
 pub fn read(payload: &[u8]) -> Result<Request, BadRequest> {
-    let bad = |error| BadRequest { echo: Echo::default(), error };
-    if payload.len() > LARGEST {
-        return Err(bad(Misunderstanding::TooLarge(payload.len())));
-    }
-    let text = std::str::from_utf8(payload).map_err(|_| bad(Misunderstanding::NotText))?;
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| bad(Misunderstanding::NotJson(error.to_string())))?;
-    let Value::Object(mut arguments) = value else {
-        return Err(bad(Misunderstanding::NoCommand));
-    };
-    let id = arguments.shift_remove("id").and_then(|id| identity(text, &id));
-    let Some(Value::String(name)) = arguments.shift_remove("cmd") else {
-        let echo = Echo { cmd: None, id };
-        return Err(BadRequest { echo, error: Misunderstanding::NoCommand });
-    };
-    let echo = Echo { cmd: Some(name.clone()), id };
-    Ok(Request { command: Command { name, arguments }, echo })
+    let mut echo = Echo::default();
+    command(payload, &mut echo)
+        .map(|command| Request { command, echo: echo.clone() })
+        .map_err(|error| BadRequest { echo, error })
 }
 
-/// The `id` as it was written. A `null` is one as well.
-fn identity(text: &str, id: &Value) -> Option<Box<RawValue>> {
-    let written = serde_json::from_str::<Identified>(text).ok().and_then(|found| found.id);
-    written.or_else(|| serde_json::value::to_raw_value(id).ok())
+fn command(payload: &[u8], echo: &mut Echo) -> Result<Command, Misunderstanding> {
+    if payload.len() > LARGEST {
+        return Err(Misunderstanding::TooLarge(payload.len()));
+    }
+    let text = std::str::from_utf8(payload).map_err(|_| Misunderstanding::NotText)?;
+    let Members(members) = serde_json::from_str(text).map_err(|error| match error.classify() {
+        // Something else than an object.
+        Category::Data => Misunderstanding::NoCommand,
+        _ => Misunderstanding::NotJson(error.to_string()),
+    })?;
+    let (mut name, mut twice) = (None, None);
+    let mut arguments = Map::new();
+    for (key, written) in members {
+        let known = match key.as_str() {
+            "id" => echo.id.replace(written).is_some(),
+            "cmd" => name.replace(value(&written)?).is_some(),
+            _ => arguments.insert(key.clone(), value(&written)?).is_some(),
+        };
+        twice = twice.or(known.then_some(key));
+    }
+    if let Some(Value::String(name)) = &name {
+        echo.cmd = Some(name.clone());
+    }
+    match (twice, name) {
+        (Some(key), _) => Err(Misunderstanding::Twice(key.chars().take(64).collect())),
+        (None, Some(Value::String(name))) => Ok(Command { name, arguments }),
+        (None, _) => Err(Misunderstanding::NoCommand),
+    }
+}
+
+/// A value that matters by what it means. One that is nested too deep, or a number beyond all
+/// measure, is refused.
+fn value(written: &RawValue) -> Result<Value, Misunderstanding> {
+    serde_json::from_str(written.get())
+        .map_err(|error| Misunderstanding::NotJson(error.to_string()))
+}
+
+/// The members of an object as they are written, also those of one name.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
 }
 
 /// The reply to a request: one JSON object.
@@ -200,18 +243,24 @@ mod tests {
 
     #[test]
     fn an_id_comes_back_to_the_letter() {
-        for id in ["7", "\"a\\u00e9b\"", "null", "[1, 2]", "123456789012345678901234567890", "1.0"]
-        {
+        let deep = "[".repeat(5000) + &"]".repeat(5000);
+        for id in [
+            "7",
+            "\"a\\u00e9b\"",
+            "null",
+            "[1, 2]",
+            "{\"id\":{\"cmd\":1}}",
+            "123456789012345678901234567890",
+            "1.0",
+            "-0",
+            "1e999",
+            &deep,
+        ] {
             let text = done(&format!("{{\"id\":{id},\"cmd\":\"getVoltage\"}}"));
             let wanted = format!(r#"{{"error":false,"cmd":"getVoltage","voltage":230,"id":{id}}}"#);
             assert_eq!(text, wanted);
-            serde_json::from_str::<Value>(&text).unwrap();
         }
         assert_eq!(done(r#"{"cmd":"x"}"#), r#"{"error":false,"cmd":"x","voltage":230}"#);
-        assert_eq!(
-            done(r#"{"id":1,"cmd":"x","id":2}"#),
-            r#"{"error":false,"cmd":"x","voltage":230,"id":2}"#
-        );
     }
 
     #[test]
@@ -226,11 +275,19 @@ mod tests {
     fn what_is_no_command_is_told_with_its_id() {
         let deep = "[".repeat(10_000);
         let large = vec![b' '; LARGEST + 1];
-        let cases: [(&[u8], &str); 9] = [
+        let deep_value = format!("{{\"cmd\":\"set\",\"value\":{deep}{}}}", "]".repeat(10_000));
+        let cases: [(&[u8], &str); 16] = [
+            (deep_value.as_bytes(), "bytes"),
+            (&deep_value.as_bytes()[..9000], "not JSON"),
+            (b"{\"cmd\":\"set\",\"value\":1e999}", "not JSON: number out of range"),
+            (b"{\"cmd\":\"a\",\"cmd\":\"b\"}", "\"cmd\" stands twice"),
+            (b"{\"cmd\":\"a\",\"id\":1,\"id\":2}", "\"id\" stands twice"),
+            (b"{\"cmd\":\"a\",\"value\":1,\"v\\u0061lue\":1}", "\"value\" stands twice"),
+            (b"null", "with a text"),
             (b"", "not JSON"),
             (b"info", "not JSON"),
             (b"{\"cmd\":\"info\"} and more", "not JSON"),
-            (deep.as_bytes(), "not JSON"),
+            (deep.as_bytes(), "with a text"),
             (b"\xff{}", "not UTF-8"),
             (b"[1]", "with a text"),
             (b"{}", "with a text"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
@@ -127,6 +127,14 @@ impl Router {
                 () = clerk.desk.lane_ended() => {}
             }
         }
+        // What was published before the end is answered as well. Nothing goes to a meter any more.
+        let last = async {
+            while let Ok(Some(received)) = timeout(LINGER, inbox.queue.recv()).await {
+                clerk.take(&received).await;
+            }
+        };
+        // A flood goes on while it may.
+        let _ = timeout(LAST_ROUND, last).await;
         drop(inbox);
         while let Ok(call) = calls.try_recv() {
             let reply = Reply::failed(&call.request.echo, &CommandError::Lost);
@@ -329,6 +337,9 @@ impl Allowance {
 const CALLS: usize = 64;
 /// Messages between subscriptions and router; what is beyond waits in the subscriptions.
 const INBOX: usize = 64;
+/// How long the end waits for one more message, and for all of them.
+const LINGER: Duration = Duration::from_millis(50);
+const LAST_ROUND: Duration = Duration::from_millis(500);
 /// Names that nobody has which are remembered, and for how long.
 const STRANGERS: usize = 64;
 const AGAIN: Duration = Duration::from_secs(600);

@@ -112,7 +112,7 @@ async fn pages_of_other_sites_may_not_send_commands() {
 }
 
 /// The entry of a user, made by the program.
-fn user(site: &Site, name: &str, password: &str) -> String {
+pub(crate) fn user(site: &Site, name: &str, password: &str) -> String {
     use std::io::Write;
     let mut child = program(site, &["passwd", name])
         .stdin(Stdio::piped())
@@ -125,7 +125,7 @@ fn user(site: &Site, name: &str, password: &str) -> String {
 }
 
 /// A configuration with this section `broker:` and this web port.
-fn configure(site: &Site, broker: &str, web: &str) {
+pub(crate) fn configure(site: &Site, broker: &str, web: &str) {
     let text = format!(
         "data_dir: {:?}\nbroker: {{listen: 127.0.0.1:0{broker}}}\nweb: {{listen: \"{web}\"}}\n\
          meters:{HOUSE}",

@@ -1,5 +1,8 @@
 //! Commands over MQTT: the reply on `state/info`, and what is no command.
 
+mod awkward;
+mod rights;
+
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
@@ -22,6 +25,10 @@ impl Sender {
     pub(crate) async fn new(broker: SocketAddr, name: &str) -> Self {
         let mut options = MqttOptions::new(name, broker.ip().to_string(), broker.port());
         options.set_max_packet_size(1 << 20, 1 << 20);
+        Self::with(options)
+    }
+
+    pub(crate) fn with(options: MqttOptions) -> Self {
         let (client, events) = AsyncClient::new(options, 10);
         Self(client, events)
     }

@@ -215,3 +215,36 @@ async fn several_meters_on_one_line_and_noise_between_them() {
     assert_eq!(gateway.metric("meterbridge_meter_connections").await, 1, "one line, one port");
     assert_eq!(gateway.metric("meterbridge_skipped_bytes_total").await, 6 * 20_000);
 }
+
+/// Somebody else's device, or the wrong speed: told once, and it costs the others nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_is_all_noise_is_told_and_delays_nobody() {
+    let site = Site::bare();
+    let other = "  - {name: barn, kind: brultech, link: {listen: 127.0.0.1:0}}\n";
+    site.configure(&(on(&site.path().join("tty"), "") + other));
+    let line = Line::plug_in(&site, "tty");
+    let mut process = Process::run(&site, &["run"]).await;
+    let find = |lines: &[String]| lines.iter().find(|line| line.contains("is open")).cloned();
+    process.log.until("the port to be open", find).await;
+    let mut noisy = line.meter.try_clone().unwrap();
+    let noise = std::thread::spawn(move || {
+        let mut noise = vec![0; 4096];
+        fastrand::Rng::with_seed(115_200).fill(&mut noise);
+        // Until the gateway has gone and the terminal with it.
+        while noisy.write_all(&noise).is_ok() {}
+    });
+    let subscriber = crate::subscriber::Subscriber::new(process.broker).await;
+    let mut barn = process.dial().await;
+    for n in 0..20 {
+        barn.send(&bytes(&gem_ch1(100 + n, 36_000, 0))).await;
+        subscriber.packets("barn", n as usize + 1).await;
+    }
+    let find = |lines: &[String]| lines.iter().find(|line| line.contains("no packet among")).cloned();
+    let told = process.log.until("a word about the noise", find).await;
+    assert!(told.contains("baud rate"), "{told}");
+    process.signal("TERM");
+    assert!(process.exited().await.success());
+    // Nobody reads any more: what is full stays full until it is hung up.
+    drop(line);
+    drop(noise);
+}

@@ -31,6 +31,8 @@ pub struct Ears {
 struct Skipped {
     bytes: usize,
     told: Option<Timestamp>,
+    /// Bytes since the connection began, until a packet comes.
+    before_the_first: Option<usize>,
 }
 
 impl Ears {
@@ -42,7 +44,7 @@ impl Ears {
             peer,
             mailbox,
             metrics,
-            skipped: Skipped::default(),
+            skipped: Skipped { before_the_first: Some(0), ..Skipped::default() },
             told_of_text: false,
             voice: None,
         }
@@ -89,6 +91,7 @@ impl Ears {
 
     async fn packet(&mut self, packet: Packet, at: Timestamp) {
         self.metrics.packets.increment();
+        self.skipped.before_the_first = None;
         // What came before the packet belongs before it.
         self.hand_on_between();
         if let Some(voice) = &mut self.voice {
@@ -139,6 +142,13 @@ impl Ears {
             return;
         }
         self.skipped.bytes += bytes;
+        if self.skipped.is_all_noise(*bytes) {
+            tracing::warn!(
+                peer = self.peer,
+                "more than {NOISE} bytes have come and no packet among them: is it a Brultech meter \
+                 in a binary packet format, and is the baud rate right, here or in the module?"
+            );
+        }
         if self.skipped.told.is_none_or(|told| at.since(told) > TELL_EVERY) {
             let bytes = std::mem::take(&mut self.skipped.bytes);
             self.skipped.told = Some(at);
@@ -149,6 +159,16 @@ impl Ears {
                 "bytes that are no packet were skipped"
             );
         }
+    }
+}
+
+impl Skipped {
+    /// Whether it is time to say that nothing can be understood; once for each connection.
+    fn is_all_noise(&mut self, bytes: usize) -> bool {
+        let Some(before) = self.before_the_first else { return false };
+        let all = before + bytes;
+        self.before_the_first = (all <= NOISE).then_some(all);
+        all > NOISE
     }
 }
 
@@ -197,4 +217,6 @@ const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
 const SHORTEST_PIECE: usize = 80;
 /// What of the bytes between packets is kept for the answer, which is handed on with each read.
 const BETWEEN_LIMIT: usize = 64 * 1024;
+/// Three packets of the longest format: who begins in the middle of one passes over less.
+const NOISE: usize = 2000;
 const TELL_EVERY: Duration = Duration::from_secs(60);

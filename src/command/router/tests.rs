@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::broker::{Broker, BrokerSettings};
+use crate::broker::{Broker, BrokerSettings, Message, QoS};
 use crate::bus::Queue;
 use crate::command::directory::Expected;
 use crate::command::directory::tests::{online, readings};
@@ -20,7 +20,7 @@ struct Stage {
     jobs: mpsc::Receiver<Job>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
-    _broker: Broker,
+    broker: Broker,
 }
 
 /// One meter that can be heard, one that cannot but is connected, one that is not there at all.
@@ -45,7 +45,7 @@ async fn stage(capacity: usize) -> Stage {
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
     let token = stop.clone();
     tasks.spawn(async move { router.run(token).await.unwrap() });
-    Stage { commands, jobs, stop, tasks, _broker: broker }
+    Stage { commands, jobs, stop, tasks, broker }
 }
 
 impl Stage {
@@ -162,6 +162,48 @@ async fn at_the_end_everything_that_waits_is_answered() {
     stage.tasks.join_next().await.unwrap().unwrap();
     let late = stage.commands.ask("house", br#"{"cmd":"info"}"#).await;
     assert_eq!(late.verdict, Verdict::Unavailable);
+}
+
+#[tokio::test]
+async fn what_was_published_before_the_end_is_answered() {
+    let mut stage = stage(8).await;
+    let link = stage.broker.link();
+    let mut replies = link.subscribe("powermeter/house/state/info").unwrap();
+    for id in 0..100 {
+        let payload = json!({"cmd": if id % 2 == 0 { "poll" } else { "info" }, "id": id});
+        link.publish(Message {
+            topic: "powermeter/house/cmd",
+            payload: payload.to_string().as_bytes(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+        });
+    }
+    stage.stop.cancel();
+    stage.tasks.join_next().await.unwrap().unwrap();
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        let reply = tokio::time::timeout(Duration::from_secs(5), replies.recv()).await.unwrap();
+        let reply: Value = serde_json::from_slice(&reply.unwrap().payload).unwrap();
+        assert_eq!(reply["error"], reply["cmd"] == "poll", "{reply}");
+        ids.insert(reply["id"].as_u64().unwrap());
+    }
+    assert_eq!(ids.len(), 100);
+}
+
+#[tokio::test]
+async fn an_adapter_that_is_behind_is_waited_for() {
+    let mut stage = stage(1).await;
+    let mut replies = JoinSet::new();
+    // Both go to the same adapter, which takes one at a time.
+    stage.ask(&mut replies, "house", json!({"cmd": "poll"}));
+    stage.ask(&mut replies, "mute", json!({"cmd": "poll"}));
+    tokio::task::yield_now().await;
+    for _ in 0..2 {
+        stage.job().await.reply.send(Ok(answer(0))).unwrap();
+    }
+    while let Some(reply) = replies.join_next().await {
+        assert_eq!(reply.unwrap().verdict, Verdict::Done);
+    }
 }
 
 #[tokio::test]
