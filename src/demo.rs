@@ -86,7 +86,9 @@ fn advice(addresses: &Addresses) -> String {
         );
     }
     if let Some(web) = addresses.web.first() {
-        let _ = write!(text, "\nNumbers of the gateway: http://{web}/metrics\n\
+        let _ = write!(
+            text,
+            "\nNumbers of the gateway: http://{web}/metrics\n\
              A command over HTTP:\n  \
              curl -d '{{\"cmd\":\"get\",\"setting\":\"all\"}}' http://{web}/api/meters/demo-gem/command\n"
         );

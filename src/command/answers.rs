@@ -168,7 +168,8 @@ impl Measure<'_> {
             Scope::One(channel) => {
                 let clamp = heard.device.sensors.iter().find(|one| one.channel == channel);
                 if !clamp.is_some_and(is_clamp) {
-                    let message = format!("{channel} is no clamp: it has no value in {}", self.unit);
+                    let message =
+                        format!("{channel} is no clamp: it has no value in {}", self.unit);
                     return Err(CommandError::Refused(message));
                 }
                 (self.of)(channel)

@@ -239,7 +239,8 @@ async fn a_line_that_is_all_noise_is_told_and_delays_nobody() {
         barn.send(&bytes(&gem_ch1(100 + n, 36_000, 0))).await;
         subscriber.packets("barn", n as usize + 1).await;
     }
-    let find = |lines: &[String]| lines.iter().find(|line| line.contains("no packet among")).cloned();
+    let find =
+        |lines: &[String]| lines.iter().find(|line| line.contains("no packet among")).cloned();
     let told = process.log.until("a word about the noise", find).await;
     assert!(told.contains("baud rate"), "{told}");
     process.signal("TERM");
