@@ -45,6 +45,7 @@ pub struct Gateway {
     lock: DirectoryLock,
     mqtt_access: MqttAccess,
     api_access: ApiAccess,
+    base_path: String,
     data_dir: std::path::PathBuf,
     metrics: Metrics,
     addresses: Addresses,
@@ -128,6 +129,7 @@ impl Gateway {
         let api_access = links::api_access(config, &broker).map_err(ServiceError::from)?;
         Ok(Gateway {
             api_access,
+            base_path: config.web.base_path.clone(),
             mqtt_access: match &broker {
                 Service::Embedded(broker) => links::mqtt_access(config, broker),
                 Service::External(_) => MqttAccess::Off,
@@ -184,6 +186,7 @@ impl Gateway {
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
         let web = Web::new(metrics.clone(), numbers)
+            .with_base_path(self.base_path)
             .with_mqtt(self.mqtt_access)
             .with_commands(commands, self.api_access);
         for listener in self.web {

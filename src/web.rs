@@ -36,6 +36,7 @@ pub struct Web {
     refused_origins: Arc<origin::Refusals>,
     api: Option<(Commands, ApiAccess)>,
     limits: WebLimits,
+    base_path: String,
 }
 
 impl Web {
@@ -43,7 +44,15 @@ impl Web {
     pub fn new(metrics: Metrics, broker: Numbers) -> Web {
         let limits = WebLimits::default();
         let refused_origins = Arc::default();
-        Web { metrics, broker, mqtt: MqttAccess::Off, refused_origins, api: None, limits }
+        let (mqtt, base_path) = (MqttAccess::Off, "/".to_owned());
+        Web { metrics, broker, mqtt, refused_origins, api: None, limits, base_path }
+    }
+
+    /// The same, for a proxy that has it under this path. It is served at the root as well, since
+    /// proxies take the path away or leave it.
+    #[must_use]
+    pub fn with_base_path(self, base_path: String) -> Web {
+        Web { base_path, ..self }
     }
 
     /// The same, with meters that take commands.
@@ -80,8 +89,16 @@ pub async fn serve(
         .route("/api/meters", get(api::meters))
         .route("/api/meters/{name}/command", post(api::command))
         .route("/mqtt", any(mqtt::upgrade));
-    let limits = web.limits.clone();
-    server::run(listener, routes.with_state(web), limits, stop).await
+    let (limits, base_path) = (web.limits.clone(), web.base_path.clone());
+    server::run(listener, under(&base_path, routes.with_state(web)), limits, stop).await
+}
+
+/// The routes at the root, and under a path that is not the root.
+fn under(path: &str, routes: Router) -> Router {
+    match path.trim_end_matches('/') {
+        "" => routes,
+        path => Router::new().nest(path, routes.clone()).merge(routes),
+    }
 }
 
 /// 200 while the gateway runs: its parts are supervised, and the process ends when one that all

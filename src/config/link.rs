@@ -59,7 +59,9 @@ pub enum MqttSource {
 /// The keys as they stand in the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[serde(expecting = "a way such as {listen: 0.0.0.0:8083} or {connect: 192.0.2.7:5000}")]
+#[serde(
+    expecting = "a way such as {listen: 0.0.0.0:8083}, {connect: 192.0.2.7:5000} or {serial: /dev/ttyUSB0}"
+)]
 struct Keys {
     #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<Addresses>,

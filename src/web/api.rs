@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
@@ -55,10 +56,13 @@ pub(super) async fn meters(
 pub(super) async fn command(
     State(web): State<Web>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let Ok(Path(name)) = name else {
+        return refused(StatusCode::BAD_REQUEST, "the meter's name in the path is not UTF-8 text");
+    };
     if origin::check(&headers).is_err() {
         let words = "a page of another site may not send commands (Origin is not this host)";
         return refused(StatusCode::FORBIDDEN, words);

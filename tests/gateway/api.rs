@@ -69,6 +69,10 @@ async fn a_command_over_http_is_answered_with_the_same_reply() {
         ("house", large.as_str(), 413),
         ("nobody", r#"{"cmd":"info"}"#, 404),
         ("a%2Fb", r#"{"cmd":"info"}"#, 404),
+        ("%2B", r#"{"cmd":"info"}"#, 404),
+        ("%00", r#"{"cmd":"info"}"#, 404),
+        ("%FF", r#"{"cmd":"info"}"#, 400),
+        ("house", r#"{"cmd":"info","cmd":"poll"}"#, 400),
         ("house", r#"{"cmd":"getPeriod"}"#, 422),
         ("house", r#"{"cmd":"frobnicate"}"#, 422),
     ];
@@ -225,6 +229,23 @@ async fn the_command_line_prints_the_reply() {
     let (code, out, err) = command(&site, &["house", info, "--url", &url], None).await;
     assert_eq!((code, out.as_str()), (69, ""));
     assert!(err.contains(&url), "{err}");
+}
+
+/// A proxy may take its path away or leave it; the program's own commands follow the configuration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_path_behind_a_proxy_is_served_beside_the_root() {
+    let site = Site::bare();
+    configure(&site, "", "127.0.0.1:0\", base_path: \"/energy/");
+    let gateway = site.start().await;
+    let web = gateway.web();
+    for path in ["/energy/healthz", "/healthz", "/energy/metrics", "/energy/api/meters"] {
+        assert!(get(web, path).await.starts_with("HTTP/1.1 200"), "{path}");
+    }
+    assert!(get(web, "/energyhealthz").await.starts_with("HTTP/1.1 404"));
+    let listen = format!("web.listen={web}");
+    let info = r#"{"cmd":"info"}"#;
+    let (code, out, err) = command(&site, &["house", info, "--set", &listen], None).await;
+    assert_eq!(code, 0, "{out}{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
