@@ -37,7 +37,8 @@ impl Group {
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         let name = name.into();
-        let span = tracing::info_span!("task", name = %name);
+        // Whoever starts it is mostly a task of the same name.
+        let span = tracing::info_span!(parent: None, "task", name = %name);
         let named = async move { task.await.map_err(|error| chain(&*error.into())) };
         let handle = self.tasks.spawn(named.instrument(span));
         self.names.insert(handle.id(), name);

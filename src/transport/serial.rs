@@ -144,8 +144,8 @@ async fn open(line: SerialLine) -> Result<Opened, SerialError> {
 
 fn describe(end: End) -> String {
     match end {
-        End::Closed | End::Idle => "the serial port hung up; is it unplugged?".to_owned(),
-        End::Failed(error) => format!("the serial port failed ({error}); is it unplugged?"),
+        End::Closed | End::Idle => "the serial port hung up, as when it is unplugged".to_owned(),
+        End::Failed(error) => format!("the serial port failed ({error}), as when it is unplugged"),
     }
 }
 
