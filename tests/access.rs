@@ -159,7 +159,7 @@ fn logins_and_rights_of_a_configuration_file() {
         gateway.mosquitto("mosquitto_sub", &[&read[..], &["-u", "old", "-P", "hunter3"]].concat());
     assert!(text(&old.stderr).contains("All subscription requests were denied"), "{old:?}");
     let log = gateway.stop();
-    assert!(log.contains("mqtt client refused"), "{log}");
+    assert!(log.contains("client refused: ") && log.contains("by=\"mqtt\""), "{log}");
     let hash = entry.split('"').nth(3).unwrap();
     let file = std::fs::read_to_string(dir.path().join("passwd")).unwrap();
     let hashes: Vec<&str> = file.lines().map(|line| line.rsplit('$').next().unwrap()).collect();

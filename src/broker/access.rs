@@ -68,6 +68,13 @@ pub(crate) struct Access {
     notice: Throttle,
 }
 
+/// Who wants in, and by which protocol.
+#[derive(Debug, Clone, Copy)]
+struct Visitor {
+    peer: SocketAddr,
+    by: &'static str,
+}
+
 /// Who a client has shown to be; `None` is nobody in particular.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Login(pub(crate) Option<Arc<str>>);
@@ -116,24 +123,25 @@ impl Access {
         }
         let name = connect.user.as_deref().unwrap_or_default();
         let password = connect.password.as_ref().map_or(&[][..], Password::reveal);
-        self.admit_as(peer, name, password, self.allow_anonymous).await
+        self.admit_as(Visitor { peer, by: "mqtt" }, name, password, self.allow_anonymous).await
     }
 
     /// Judges a user name and a password, wherever they come from; no name: no login.
     async fn admit_as(
         &self,
-        peer: SocketAddr,
+        visitor: Visitor,
         name: &str,
         password: &[u8],
         allow_anonymous: bool,
     ) -> Result<Login, Reason> {
         match self.users.as_ref().filter(|_| !name.is_empty()) {
-            Some(users) => self.log_in(peer, users, name, password).await,
+            Some(users) => self.log_in(visitor, users, name, password).await,
             None if allow_anonymous => Ok(Login(None)),
             None => {
                 BrokerStats::count(&self.stats.refused_anonymous);
                 if let Some(before) = self.notice.pass() {
-                    tracing::warn!(%peer, before, "mqtt client refused: it gave no user name");
+                    let Visitor { peer, by } = visitor;
+                    tracing::warn!(%peer, by, before, "client refused: it gave no user name");
                 }
                 Err(Reason::NOT_AUTHORIZED)
             }
@@ -154,13 +162,13 @@ impl Access {
 
     async fn log_in(
         &self,
-        peer: SocketAddr,
+        visitor: Visitor,
         users: &Arc<Users>,
         name: &str,
         password: &[u8],
     ) -> Result<Login, Reason> {
-        let unheard = |TooManyFailures| self.refuse_unheard(peer);
-        let attempt = self.guard.attempt(peer.ip(), name).await.map_err(unheard)?;
+        let unheard = |TooManyFailures| self.refuse_unheard(visitor);
+        let attempt = self.guard.attempt(visitor.peer.ip(), name).await.map_err(unheard)?;
         users.refresh().await;
         // What was shown before need not be tested again, except by those who have guessed wrong.
         if !(attempt.clean && users.is_proven(name, password)) {
@@ -170,31 +178,33 @@ impl Access {
                 self.guard.failed(&attempt);
                 // The time tells nothing of which part was wrong.
                 tokio::time::sleep_until(answer).await;
-                return Err(self.refuse(peer, users, name));
+                return Err(self.refuse(visitor, users, name));
             }
         }
         self.guard.succeeded(&attempt);
         Ok(Login(Some(name.into())))
     }
 
-    fn refuse(&self, peer: SocketAddr, users: &Users, name: &str) -> Reason {
+    fn refuse(&self, visitor: Visitor, users: &Users, name: &str) -> Reason {
+        let Visitor { peer, by } = visitor;
         BrokerStats::count(&self.stats.refused_logins);
         if let Some(before) = self.notice.pass() {
             // A name that nobody has may be a password in the wrong place.
             if users.is_known(name) {
-                tracing::warn!(%peer, user = name, before, "mqtt client refused: wrong password");
+                tracing::warn!(%peer, by, user = name, before, "client refused: wrong password");
             } else {
-                tracing::warn!(%peer, before, "mqtt client refused: no such user");
+                tracing::warn!(%peer, by, before, "client refused: no such user");
             }
         }
         Reason::BAD_USER_NAME_OR_PASSWORD
     }
 
-    fn refuse_unheard(&self, peer: SocketAddr) -> Reason {
+    fn refuse_unheard(&self, visitor: Visitor) -> Reason {
+        let Visitor { peer, by } = visitor;
         BrokerStats::count(&self.stats.refused_throttled);
         if let Some(before) = self.notice.pass() {
-            let why = "mqtt client refused: too many wrong logins from there, wait a minute";
-            tracing::warn!(%peer, before, "{why}");
+            let why = "client refused: too many wrong logins from there, wait a minute";
+            tracing::warn!(%peer, by, before, "{why}");
         }
         Reason::CONNECTION_RATE_EXCEEDED
     }

@@ -64,7 +64,8 @@ pub(super) async fn command(
         return refused(StatusCode::BAD_REQUEST, "the meter's name in the path is not UTF-8 text");
     };
     if origin::check(&headers).is_err() {
-        let words = "a page of another site may not send commands (Origin is not this host)";
+        let words = "a page of another site may not send commands: its Origin is not the Host that was \
+                     asked; a proxy in front has to pass Host on";
         return refused(StatusCode::FORBIDDEN, words);
     }
     let (caller, commands) = match enter(&web, peer, &headers).await {

@@ -1,4 +1,4 @@
-//! Which pages may open a WebSocket to the broker.
+//! Which pages may open a WebSocket to the broker, or send commands.
 //!
 //! A browser opens a WebSocket for any page, wherever the page is from, and says so in `Origin`. Where
 //! clients need no login, that would let every page that somebody opens on this machine read meters

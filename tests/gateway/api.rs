@@ -23,7 +23,7 @@ async fn exchange(web: SocketAddr, request: &str) -> (u16, String) {
 }
 
 /// A command with further header lines.
-async fn post(web: SocketAddr, meter: &str, headers: &str, body: &str) -> (u16, Value) {
+pub(crate) async fn post(web: SocketAddr, meter: &str, headers: &str, body: &str) -> (u16, Value) {
     let length = body.len();
     let request = format!(
         "POST /api/meters/{meter}/command HTTP/1.1\r\nHost: {web}\r\nConnection: close\r\n\

@@ -12,7 +12,7 @@ use rustix::termios::{ControlModes, LocalModes, tcgetattr};
 use crate::meters::{
     Capture, ECM_CAPTURE, GEM, GEM_CAPTURES, bytes, counter, ecm, gem, gem_ch1, reading, watt_hours,
 };
-use crate::process::{Process, program};
+use crate::process::{Kill, Process, program};
 use crate::record::within;
 use crate::support::{Running, Site};
 
@@ -185,6 +185,21 @@ async fn a_port_that_another_program_has_is_not_taken_from_it() {
     gateway.stop().await;
     let find = |lines: &[String]| lines.iter().find(|line| line.contains("is open")).cloned();
     process.log.until("the port to be open", find).await;
+}
+
+/// A program that came first and claimed nothing cannot be shut out: it is named.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_reads_along_is_named() {
+    let site = site();
+    let line = Line::plug_in(&site, "tty");
+    let port = File::open(&line.name).unwrap();
+    let reader = Kill(std::process::Command::new("sleep").arg("1000").stdin(port).spawn().unwrap());
+    let process = Process::run(&site, &["run"]).await;
+    let find = |lines: &[String]| lines.iter().find(|line| line.contains("open too")).cloned();
+    let told = process.log.until("who reads along", find).await;
+    let name = format!("sleep (process {}) has the serial port open too", reader.0.id());
+    // This very process has both ends of the line, and is no rival.
+    assert!(told.contains(&name) && !told.contains(&std::process::id().to_string()), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::rights::Judgement;
-use super::{Access, AccessSettings, Identity};
+use super::{Access, AccessSettings, Identity, Visitor};
 use crate::broker::packet::Reason;
 use crate::broker::{BrokerError, BrokerStats};
 
@@ -63,7 +63,8 @@ impl Gate {
         login: Option<(&str, &[u8])>,
     ) -> Result<Caller, Refusal> {
         let (name, password) = login.unwrap_or_default();
-        let admitted = self.access.admit_as(peer, name, password, self.anonymous).await;
+        let visitor = Visitor { peer, by: "http" };
+        let admitted = self.access.admit_as(visitor, name, password, self.anonymous).await;
         let login = admitted.map_err(|reason| match reason {
             Reason::CONNECTION_RATE_EXCEEDED => Refusal::TooManyFailures,
             Reason::NOT_AUTHORIZED => Refusal::LoginNeeded,

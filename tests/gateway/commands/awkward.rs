@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{EVENT, INFO, Sender, Stage, feed, reply};
+use crate::api::post;
 use crate::meters::{bytes, gem_ch1};
 use crate::process::Process;
+use crate::record::within;
 use crate::subscriber::Subscriber;
 use crate::support::{HOUSE, Site};
 
@@ -101,6 +103,24 @@ async fn a_crowd_is_answered_one_by_one_also_when_the_gateway_stops() {
     let ids: BTreeSet<u64> =
         replies.iter().map(|text| reply(text)["id"].as_u64().unwrap()).collect();
     assert_eq!(ids.len(), count);
+    stage.gateway.stopped().await;
+}
+
+/// A caller over HTTP hears of the end as well, before the connection is closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_over_http_is_answered_when_the_gateway_stops() {
+    let site = Site::new(HOUSE);
+    let mut stage = Stage::at(&site).await;
+    let mut meter = stage.gateway.dial().await;
+    feed(&mut meter, &stage.subscriber).await;
+    let web = stage.gateway.web();
+    let mut call = tokio::task::JoinSet::new();
+    call.spawn(async move { post(web, "house", "", r#"{"cmd":"get","setting":"serial"}"#).await });
+    // It is under way.
+    meter.answer("^^^").await;
+    stage.gateway.begin_stop();
+    let (status, reply) = within("the answer", call.join_next()).await.unwrap().unwrap();
+    assert_eq!((status, &reply["msg"]), (503, &json!("the gateway could not do it")));
     stage.gateway.stopped().await;
 }
 
