@@ -1,6 +1,7 @@
 //! Commands over MQTT: the reply on `state/info`, and what is no command.
 
 mod awkward;
+mod grammar;
 mod rights;
 
 use std::net::SocketAddr;
@@ -59,9 +60,24 @@ impl Stage {
 
     /// Sends to the house and returns the reply that comes.
     async fn ask(&mut self, command: &str) -> Value {
-        let before = self.subscriber.payloads(INFO).len();
-        self.sender.send("powermeter/house/cmd", command, false).await;
-        reply(&self.subscriber.on(INFO, before + 1).await[before])
+        self.ask_of("house", command).await
+    }
+
+    /// The same for any meter.
+    async fn ask_of(&mut self, meter: &str, command: &str) -> Value {
+        reply(&self.exchange(meter, "cmd", command).await)
+    }
+
+    /// One momentary value of the house.
+    async fn sampled(&mut self, payload: &str) -> String {
+        self.exchange("house", "sample", payload).await
+    }
+
+    async fn exchange(&mut self, meter: &str, leaf: &str, payload: &str) -> String {
+        let info = format!("powermeter/{meter}/state/info");
+        let before = self.subscriber.payloads(&info).len();
+        self.sender.send(&format!("powermeter/{meter}/{leaf}"), payload, false).await;
+        self.subscriber.on(&info, before + 1).await.remove(before)
     }
 }
 
