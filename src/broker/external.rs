@@ -196,8 +196,12 @@ impl ExternalLink {
         ExternalStats::add(&shared.stats.messages_from_gateway, count);
     }
 
-    pub(crate) fn subscribe(&self, filter: &str) -> Result<ExternalSubscription, FilterError> {
-        self.0.subscriptions.add(filter)
+    pub(crate) fn subscribe(
+        &self,
+        filter: &str,
+        as_published: bool,
+    ) -> Result<ExternalSubscription, FilterError> {
+        self.0.subscriptions.add(filter, as_published)
     }
 }
 

@@ -120,9 +120,23 @@ impl Link {
     /// # Errors
     /// What is wrong with the filter. Shared subscriptions (`$share/…`) work as for any client.
     pub fn subscribe(&self, filter: &str) -> Result<Subscription, FilterError> {
+        self.subscribe_as(filter, false)
+    }
+
+    /// The same, for whom it matters what is published just now to be retained: it comes with
+    /// [`Received::to_retain`]. A broker elsewhere then says `retained` of it as well, and over MQTT
+    /// 3.1.1 neither.
+    ///
+    /// # Errors
+    /// What is wrong with the filter.
+    pub fn subscribe_as_published(&self, filter: &str) -> Result<Subscription, FilterError> {
+        self.subscribe_as(filter, true)
+    }
+
+    fn subscribe_as(&self, filter: &str, published: bool) -> Result<Subscription, FilterError> {
         Ok(Subscription(match &self.0 {
             Way::Embedded(link) => Source::Embedded(link.subscribe(filter)?),
-            Way::External(link) => Source::External(link.subscribe(filter)?),
+            Way::External(link) => Source::External(link.subscribe(filter, published)?),
         }))
     }
 }

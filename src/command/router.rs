@@ -169,7 +169,8 @@ impl Inbox {
         let (sender, queue) = mpsc::channel(INBOX);
         let mut tasks = JoinSet::new();
         for filter in Leaf::filters() {
-            let (mut subscription, sender) = (link.subscribe(&filter)?, sender.clone());
+            let (mut subscription, sender) =
+                (link.subscribe_as_published(&filter)?, sender.clone());
             tasks.spawn(async move {
                 while let Some(received) = subscription.recv().await {
                     if sender.send(received).await.is_err() {

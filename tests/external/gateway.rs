@@ -202,6 +202,10 @@ async fn commands_come_from_a_broker_elsewhere_and_are_answered_there() {
         );
         let gateway = TestGateway::start(&broker, data.path()).await;
         while !observer.on("powermeter/house/state/sample").await.payload.contains("power") {}
+        if version == 5 {
+            // Nor is one that is kept from now on; MQTT 3.1.1 cannot tell that.
+            observer.publish("powermeter/house/cmd", r#"{"cmd":"info","id":"kept"}"#, true).await;
+        }
         observer.publish("powermeter/house/cmd", r#"{"cmd":"getPower","id":[1]}"#, false).await;
         let reply = observer.on(INFO).await;
         assert!(reply.payload.starts_with(r#"{"error":false,"cmd":"getPower","activePower":"#));

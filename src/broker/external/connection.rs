@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::fault::Fault;
 use super::shelf::Entry;
+use super::subscriptions::Wanted;
 use super::transport::{Stream, within};
 use super::wire::{Hello, Incoming, Terms, Wire};
 
@@ -61,7 +62,7 @@ pub(super) struct Connection<'a> {
     messages: usize,
     last_id: u16,
     /// The filters that are subscribed to, each with the number it was wanted with.
-    made: BTreeMap<Box<str>, u64>,
+    made: BTreeMap<Box<str>, Wanted>,
     /// QoS 2 messages that came and are not released, by packet id.
     received: HashSet<u16>,
     heard: Instant,

@@ -23,8 +23,24 @@ pub(super) struct Subscriptions {
 
 #[derive(Debug, Default)]
 struct Registry {
-    members: BTreeMap<u64, (Box<str>, Arc<Inbox>)>,
+    members: BTreeMap<u64, Member>,
     last: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    filter: Box<str>,
+    as_published: bool,
+    inbox: Arc<Inbox>,
+}
+
+/// How a filter is to be subscribed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Higher when somebody joined: then it is subscribed to again, for the retained messages.
+    pub(super) number: u64,
+    /// The broker shall leave the retain flag on what is published just now (MQTT 5).
+    pub(super) as_published: bool,
 }
 
 /// What waits for one subscription.
@@ -48,23 +64,31 @@ impl Subscriptions {
         Self { registry: Mutex::default(), changed: Notify::new(), messages, bytes, stats }
     }
 
-    pub(super) fn add(self: &Arc<Self>, filter: &str) -> Result<ExternalSubscription, FilterError> {
+    pub(super) fn add(
+        self: &Arc<Self>,
+        filter: &str,
+        as_published: bool,
+    ) -> Result<ExternalSubscription, FilterError> {
         Filter::parse(filter)?;
         let inbox = Arc::<Inbox>::default();
         let mut registry = self.registry.lock();
         registry.last += 1;
         let key = registry.last;
-        registry.members.insert(key, (filter.into(), Arc::clone(&inbox)));
+        let member = Member { filter: filter.into(), as_published, inbox: Arc::clone(&inbox) };
+        registry.members.insert(key, member);
         drop(registry);
         self.changed.notify_one();
         Ok(ExternalSubscription { key, inbox, all: Arc::clone(self) })
     }
 
-    /// Each filter that is wanted, with a number that is higher when somebody joined: then it has
-    /// to be subscribed to again, for the retained messages.
-    pub(super) fn wanted(&self) -> BTreeMap<Box<str>, u64> {
+    /// Each filter that is wanted; of two who want the same one, as the later wants it.
+    pub(super) fn wanted(&self) -> BTreeMap<Box<str>, Wanted> {
         let registry = self.registry.lock();
-        registry.members.iter().map(|(key, (filter, _))| (filter.clone(), *key)).collect()
+        let wanted = registry.members.iter().map(|(number, member)| {
+            let wanted = Wanted { number: *number, as_published: member.as_published };
+            (member.filter.clone(), wanted)
+        });
+        wanted.collect()
     }
 
     /// Returns when what is wanted may have changed.
@@ -80,7 +104,7 @@ impl Subscriptions {
     pub(super) fn deliver(&self, topic: &str, payload: &Bytes, retained: bool, by: &[usize]) {
         let topic: Arc<str> = topic.into();
         let registry = self.registry.lock();
-        for (filter, inbox) in registry.members.values() {
+        for Member { filter, inbox, .. } in registry.members.values() {
             if !by.is_empty() && !by.contains(&identifier(filter)) {
                 continue;
             }
@@ -155,10 +179,12 @@ mod tests {
     async fn each_gets_what_its_filter_matches_and_keeps_the_newest() {
         let stats = Arc::<ExternalStats>::default();
         let all = Arc::new(Subscriptions::new(2, 100_000, Arc::clone(&stats)));
-        let mut one = all.add("a/+").unwrap();
-        let other = all.add("b").unwrap();
-        assert!(all.add("a/#/b").is_err());
-        assert_eq!(all.wanted().keys().map(|filter| &**filter).collect::<Vec<_>>(), ["a/+", "b"]);
+        let mut one = all.add("a/+", false).unwrap();
+        let other = all.add("b", true).unwrap();
+        assert!(all.add("a/#/b", false).is_err());
+        let wanted = all.wanted().into_iter();
+        let wanted: Vec<_> = wanted.map(|(filter, how)| (filter, how.as_published)).collect();
+        assert_eq!(wanted, [("a/+".into(), false), ("b".into(), true)]);
         for payload in ["1", "2", "3"] {
             all.deliver("a/x", &Bytes::from(payload), false, &[]);
         }

@@ -90,12 +90,12 @@ impl Connection<'_> {
         if wanted == self.made {
             return Ok(());
         }
-        for (filter, number) in &wanted {
+        for (filter, how) in &wanted {
             // A lower number is that of an older one, of two who had the filter.
-            if self.made.get(filter).is_none_or(|made| made < number) {
+            if self.made.get(filter).is_none_or(|made| made.number < how.number) {
                 let id = self.next_id();
                 let known = self.terms.subscription_ids.then(|| subscriptions::identifier(filter));
-                self.wire.subscribe(id, filter, known, &mut self.out)?;
+                self.wire.subscribe(id, filter, known, how.as_published, &mut self.out)?;
                 self.under_way.insert(id, UnderWay::Subscribe(filter.clone()));
             }
         }

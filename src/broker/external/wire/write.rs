@@ -96,6 +96,7 @@ impl Wire {
         id: u16,
         filter: &str,
         number: Option<usize>,
+        as_published: bool,
         out: &mut BytesMut,
     ) -> Result<(), Fault> {
         match self.version {
@@ -105,7 +106,8 @@ impl Wire {
                 self.put3(&v4::Packet::Subscribe(subscribe), out)
             }
             ProtocolVersion::V5 => {
-                let filter = v5::Filter::new(filter, mqttbytes5::QoS::AtLeastOnce);
+                let mut filter = v5::Filter::new(filter, mqttbytes5::QoS::AtLeastOnce);
+                filter.preserve_retain = as_published;
                 let properties = number.map(|number| v5::SubscribeProperties {
                     id: Some(number),
                     user_properties: Vec::new(),
