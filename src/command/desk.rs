@@ -138,11 +138,8 @@ impl Desk {
         request: Request,
         asker: Asker,
     ) -> Result<(), (CommandError, Asker)> {
-        let unknown = |request: &Request| {
-            CommandError::Unknown(request.command.name.chars().take(64).collect())
-        };
         let Some(route) = self.routes.0.get(&meter.make()) else {
-            return Err((unknown(&request), asker));
+            return Err((CommandError::Unknown(request.command.name), asker));
         };
         let reachable = |serial: &Arc<str>| meter.is_online() || (route.reach)(serial);
         let Some(serial) = meter.serial().filter(|serial| reachable(serial)) else {

@@ -53,6 +53,9 @@ pub enum Misunderstanding {
     /// Which of the two is meant nobody can know.
     #[error("{0:?} stands twice in the command")]
     Twice(String),
+    /// No command has such a name, and nobody wants to read it again.
+    #[error("the \"cmd\" is longer than {LONGEST_NAME} characters: no command has such a name")]
+    LongName,
     /// JSON without a command in it.
     #[error("a command is a JSON object with a text \"cmd\", such as {{\"cmd\":\"info\"}}")]
     NoCommand,
@@ -60,6 +63,8 @@ pub enum Misunderstanding {
 
 /// The largest command that is read, in bytes.
 pub const LARGEST: usize = 16 * 1024;
+/// The longest name of one, in characters.
+const LONGEST_NAME: usize = 64;
 
 /// Reads a command.
 ///
@@ -93,6 +98,9 @@ fn command(payload: &[u8], echo: &mut Echo) -> Result<Command, Misunderstanding>
         twice = twice.or(known.then_some(key));
     }
     if let Some(Value::String(name)) = &name {
+        if name.chars().nth(LONGEST_NAME).is_some() {
+            return Err(Misunderstanding::LongName);
+        }
         echo.cmd = Some(name.clone());
     }
     match (twice, name) {
@@ -276,7 +284,9 @@ mod tests {
         let deep = "[".repeat(10_000);
         let large = vec![b' '; LARGEST + 1];
         let deep_value = format!("{{\"cmd\":\"set\",\"value\":{deep}{}}}", "]".repeat(10_000));
-        let cases: [(&[u8], &str); 16] = [
+        let long_name = format!("{{\"cmd\":\"{}\"}}", "é".repeat(LONGEST_NAME + 1));
+        let cases: [(&[u8], &str); 17] = [
+            (long_name.as_bytes(), "longer than 64 characters"),
             (deep_value.as_bytes(), "bytes"),
             (&deep_value.as_bytes()[..9000], "not JSON"),
             (b"{\"cmd\":\"set\",\"value\":1e999}", "not JSON: number out of range"),

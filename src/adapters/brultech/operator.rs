@@ -78,8 +78,14 @@ impl Operator {
         group.spawn(format!("command for {}", job.serial), async move {
             let _leave = leave;
             let outcome = perform(&switchboard, &job.serial, &job.command).await;
-            if let Err(error) = &outcome {
-                tracing::info!(serial = %job.serial, cmd = job.command.name, %error, "a command failed");
+            let (serial, cmd) = (&job.serial, &*job.command.name);
+            match &outcome {
+                Ok(_) => {}
+                // The sender's own mistake, found at once: whoever repeats it must not fill the log.
+                Err(error @ (CommandError::Unknown(_) | CommandError::Invalid(_))) => {
+                    tracing::debug!(%serial, cmd, %error, "a command was refused");
+                }
+                Err(error) => tracing::info!(%serial, cmd, %error, "a command failed"),
             }
             // Whoever asked may be gone.
             let _ = job.reply.send(outcome);
