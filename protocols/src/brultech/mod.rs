@@ -40,7 +40,7 @@ pub use command::{
 pub use device_time::DeviceTime;
 pub use format::Format;
 pub use frame::{Decoder, Frame};
-pub use line::{ExchangeError, GemValues, Line, Reply, Request, Step, Timing};
+pub use line::{ExchangeError, GemValues, Line, Owed, Reply, Request, Step, Timing};
 pub use packet::{AUX_MODULUS, ENERGY_MODULUS, PULSE_MODULUS, Packet, SECONDS_MODULUS};
 pub use request::HttpRequest;
 pub use settings::{ChannelOptions, EcmSettings, GemSettings};

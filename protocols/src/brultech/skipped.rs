@@ -95,11 +95,14 @@ impl Sample {
         self.bytes.get(..self.held).unwrap_or_default()
     }
 
-    /// Whether these are values of a GEM's list of settings, of which a packet in its middle leaves
-    /// any part.
+    /// Whether there are values of a GEM's list of settings among these, of which a packet in its
+    /// middle leaves any part, with or without something else before it.
     fn is_list(&self) -> bool {
-        let in_list = |byte: &u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F' | b',' | b'\r' | b'\n');
-        self.as_bytes().contains(&b',') && self.as_bytes().iter().all(in_list)
+        let is_value = |window: &[u8]| match window {
+            [b',', value @ ..] | [value @ .., b','] => value.iter().all(u8::is_ascii_hexdigit),
+            _ => false,
+        };
+        self.as_bytes().windows(3).any(is_value)
     }
 
     fn extend(&mut self, bytes: &[u8]) {

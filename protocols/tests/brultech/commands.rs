@@ -139,7 +139,7 @@ fn nothing_that_cuts_a_meter_off_can_be_said() {
 fn an_ecm_gets_the_documented_bytes_piece_by_piece() {
     use EcmCommand as C;
     let channel = |value| number!(EcmChannel, value);
-    let commands: [(C, &[&[u8]]); 15] = [
+    let commands: [(C, &[&[u8]]); 16] = [
         (C::Poll, &[b"SPK"]),
         (C::Settings, &[b"SET", b"RCV"]),
         (C::SetInterval(number!(EcmInterval, 5)), &[b"SET", b"IV2", &[5]]),
@@ -158,6 +158,7 @@ fn an_ecm_gets_the_documented_bytes_piece_by_piece() {
         (C::TogglePolarity(channel(2)), &[b"SET", b"NG2"]),
         (C::ResetWattSeconds, &[b"RQS", b"RKW"]),
         (C::ResetSeconds, &[b"RQS", b"RKS"]),
+        (C::Reboot, &[b"RQS", b"RLP"]),
         (C::SetRealTime(true), &[b"TOG", b"XTD"]),
         (C::SetRealTime(false), &[b"TOG", b"OFF"]),
         (C::SetInterval(number!(EcmInterval, 255)), &[b"SET", b"IV2", &[255]]),

@@ -2,8 +2,11 @@
 
 mod captures;
 mod commands;
+mod ecm_exchanges;
 mod exchange_properties;
 mod exchanges;
+mod late;
+mod link;
 mod packets;
 mod resync;
 mod settings;

@@ -2,7 +2,7 @@
 
 use super::number::{AuxOptions, EcmChannel, EcmInterval};
 
-/// A command of an ECM-1220 or ECM-1240. The reboot is left out on purpose.
+/// A command of an ECM-1220 or ECM-1240.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EcmCommand {
     /// Ask for one packet.
@@ -37,6 +37,8 @@ pub enum EcmCommand {
     ResetWattSeconds,
     /// Reset the seconds counter.
     ResetSeconds,
+    /// Start the unit again.
+    Reboot,
     /// Real-time mode on or off.
     SetRealTime(bool),
 }
@@ -66,6 +68,7 @@ impl EcmCommand {
             }
             Self::ResetWattSeconds => &[b"RQS", b"RKW"],
             Self::ResetSeconds => &[b"RQS", b"RKS"],
+            Self::Reboot => &[b"RQS", b"RLP"],
             Self::SetRealTime(true) => &[b"TOG", b"XTD"],
             Self::SetRealTime(false) => &[b"TOG", b"OFF"],
         };

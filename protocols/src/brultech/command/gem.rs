@@ -145,6 +145,12 @@ impl GemCommand {
         .into_bytes()
     }
 
+    /// Whether the command only asks, so that it may as well be sent twice.
+    #[must_use]
+    pub fn is_query(&self) -> bool {
+        !self.query_words().is_empty()
+    }
+
     /// What follows the carets. Only those commands end in CR whose arguments vary in length.
     fn words(&self) -> String {
         match self {

@@ -7,16 +7,17 @@
 use std::time::Duration;
 
 use super::Timing;
+use super::answer::is_undocumented;
 use crate::brultech::GemCommand;
 
 /// The meters of a link that owe an answer.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Doubts {
     meters: Vec<Doubt>,
 }
 
 /// A meter that owes an answer.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Doubt {
     target: Option<u16>,
     /// Fences whose answer would not be told from one that is owed; a bit for each.
@@ -41,17 +42,29 @@ pub(super) enum Next {
 impl Doubts {
     /// A command was not answered.
     pub(super) fn missed(&mut self, target: Option<u16>, command: &GemCommand, now: Duration) {
-        let spoils = spoils(command);
-        let known = self.meters.iter_mut().find(|doubt| doubt.target == target);
+        self.add(Doubt { target, spoiled: spoils(command), missed_at: now, in_vain: false });
+    }
+
+    /// Takes in what is known from elsewhere.
+    pub(super) fn join(&mut self, other: &Doubts) {
+        other.meters.iter().for_each(|doubt| self.add(doubt.clone()));
+    }
+
+    fn add(&mut self, new: Doubt) {
+        let known = self.meters.iter_mut().find(|doubt| doubt.target == new.target);
         if let Some(doubt) = known {
-            doubt.spoiled |= spoils;
-            doubt.missed_at = now;
+            doubt.spoiled |= new.spoiled;
+            doubt.missed_at = doubt.missed_at.max(new.missed_at);
             return;
         }
         if self.meters.len() == METERS {
             self.meters.remove(0);
         }
-        self.meters.push(Doubt { target, spoiled: spoils, missed_at: now, in_vain: false });
+        self.meters.push(new);
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.meters.is_empty()
     }
 
     /// A meter did not answer a fence that went before another meter's command.
@@ -105,7 +118,10 @@ const fn spoils(command: &GemCommand) -> u8 {
         | GemCommand::Watts(_)
         | GemCommand::WattSeconds(_)
         | GemCommand::WattsOf(_)
-        | GemCommand::WattSecondsOf(_) => DIGITS,
+        | GemCommand::WattSecondsOf(_)
+        | GemCommand::Values => DIGITS,
+        // Nobody knows what they answer with; it may well be the number that was set.
+        command if is_undocumented(command) => DIGITS,
         _ => 0,
     }
 }

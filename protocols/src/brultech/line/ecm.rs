@@ -16,6 +16,8 @@ pub(super) struct EcmExchange {
     stage: Stage,
     /// How often it may be tried again.
     retries: u32,
+    /// The last piece was sent, with which a command takes effect.
+    out: bool,
     begun: Duration,
     ends: Duration,
 }
@@ -56,7 +58,12 @@ impl EcmExchange {
         } else {
             Stage::Send(0)
         };
-        Self { unit, command, chunks, stage, retries: RETRIES, begun: now, ends }
+        Self { unit, command, chunks, stage, retries: RETRIES, out: false, begun: now, ends }
+    }
+
+    /// Whether all pieces of the command were sent: with fewer it changes nothing.
+    pub(super) const fn is_out(&self) -> bool {
+        self.out
     }
 
     pub(super) const fn deadline(&self) -> Duration {
@@ -197,8 +204,12 @@ impl EcmExchange {
         };
         let bytes = chunk.clone();
         let last = index + 1 == self.chunks.len();
-        self.stage = if last && matches!(self.command, EcmCommand::SetRealTime(_)) {
-            // The last piece of these is not acknowledged, by the vendor's word; units may differ.
+        self.out |= last;
+        let unacknowledged =
+            matches!(self.command, EcmCommand::SetRealTime(_) | EcmCommand::Reboot);
+        self.stage = if last && unacknowledged {
+            // The last piece of real-time mode is not acknowledged, by the vendor's word, and a unit
+            // that starts again may be too quick for it; others differ.
             shared.unsettled = true;
             Stage::Over(Ok(Reply::Done))
         } else {

@@ -65,6 +65,11 @@ impl GemExchange {
         self.ends
     }
 
+    /// Whether the command itself was sent: what goes before it changes nothing.
+    pub(super) const fn is_out(&self) -> bool {
+        matches!(self.stage, Stage::Answer { .. } | Stage::Over(_))
+    }
+
     pub(super) fn advance(&mut self, shared: &mut Shared, now: Duration) -> Progress {
         if now >= self.ends && !matches!(self.stage, Stage::Over(_) | Stage::Answer { .. }) {
             self.give_up(shared, now);

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 pub(super) use parse::hex_values;
 pub use reply::{ExchangeError, GemValues, Reply};
+pub use shared::Owed;
 pub use timing::Timing;
 
 use self::ecm::EcmExchange;
@@ -114,6 +115,10 @@ impl Line {
                 Exchange::Gem(GemExchange::new(command, target, hold, now, &self.shared))
             }
             Request::Ecm { unit, command } => {
+                if self.shared.unsettled {
+                    // However long ago the last byte came: what was asked may be answered just now.
+                    self.shared.heard = now;
+                }
                 Exchange::Ecm(EcmExchange::new(unit, command, now, &self.shared))
             }
         });
@@ -193,6 +198,29 @@ impl Line {
             Some(Exchange::Ecm(exchange)) => exchange.give_up(&mut self.shared),
             None => {}
         }
+    }
+
+    /// Whether the command under way was sent. One that was not can be sent elsewhere: what goes
+    /// before it only asks.
+    #[must_use]
+    pub const fn is_out(&self) -> bool {
+        match &self.exchange {
+            Some(Exchange::Gem(exchange)) => exchange.is_out(),
+            Some(Exchange::Ecm(exchange)) => exchange.is_out(),
+            None => false,
+        }
+    }
+
+    /// What may still be answered late. [`Line::cancel`] the exchange under way first.
+    #[must_use]
+    pub fn owed(&self) -> Owed {
+        self.shared.owed()
+    }
+
+    /// What is known to be owed by the meters of this link, from here or elsewhere; it takes the
+    /// place of what this line knew.
+    pub fn set_owed(&mut self, owed: Owed) {
+        self.shared.set_owed(owed);
     }
 
     /// When the exchange under way will be over at the latest; `None` when there is none. It moves

@@ -44,10 +44,12 @@ pub(super) fn hex_list<const N: usize>(line: &str) -> Option<[u8; N]> {
     hex_values(line)?.try_into().ok()
 }
 
-/// Reads bytes in hexadecimal, with commas or spaces between them or nothing at all.
+/// Reads bytes in hexadecimal, with commas or spaces between them or nothing at all. Each has two
+/// digits: with one a list would still seem whole that lost its first when something tore it.
 pub(in crate::brultech) fn hex_values(line: &str) -> Option<Vec<u8>> {
     if line.contains([',', ' ']) {
-        return line.trim_end_matches(',').split([',', ' ']).map(|part| hex(part.trim())).collect();
+        let values = line.trim_end_matches(',').split([',', ' ']);
+        return values.map(|part| hex(part).filter(|_| part.len() == 2)).collect();
     }
     let (pairs, rest) = line.as_bytes().as_chunks::<2>();
     let pair = |pair: &[u8; 2]| hex(std::str::from_utf8(pair).ok()?);

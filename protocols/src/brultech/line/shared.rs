@@ -6,6 +6,29 @@ use super::Timing;
 use super::doubt::Doubts;
 use super::hold::Hold;
 
+/// Answers that may still come late: what one connection to a meter leaves to the next, since a
+/// bridge can deliver there what was asked here. Its times are those of the [`Line`](super::Line)
+/// that it comes from, so both lines count from the same moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owed {
+    doubts: Doubts,
+    unsettled: bool,
+}
+
+impl Owed {
+    /// Whether nothing is owed.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.doubts.is_empty() && !self.unsettled
+    }
+
+    /// Adds what is owed elsewhere as well.
+    pub fn join(&mut self, other: &Owed) {
+        self.doubts.join(&other.doubts);
+        self.unsettled |= other.unsettled;
+    }
+}
+
 /// What is known of a link beyond one exchange.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -30,6 +53,14 @@ impl Shared {
             heard: Duration::ZERO,
             unsettled: false,
         }
+    }
+
+    pub(super) fn owed(&self) -> Owed {
+        Owed { doubts: self.doubts.clone(), unsettled: self.unsettled }
+    }
+
+    pub(super) fn set_owed(&mut self, owed: Owed) {
+        (self.doubts, self.unsettled) = (owed.doubts, owed.unsettled);
     }
 
     /// When the link will have been quiet for long enough, if nothing more comes; not after `most`.
