@@ -109,11 +109,14 @@ pub struct MannersOptions {
     /// Answer commands so much later
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub slow: Option<Duration>,
+    /// Send every tenth answer of a meter so late, and those to later commands behind it
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub late: Option<Duration>,
     /// Obey commands and never answer them
-    #[arg(long, conflicts_with_all = ["slow", "split_replies", "swallow"])]
+    #[arg(long, conflicts_with_all = ["slow", "late", "split_replies", "swallow"])]
     pub silent: bool,
     /// Lose commands before they reach the meter, as a DashBox may
-    #[arg(long, conflicts_with_all = ["slow", "split_replies"])]
+    #[arg(long, conflicts_with_all = ["slow", "late", "split_replies"])]
     pub swallow: bool,
     /// Send everything in pieces of so many bytes
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=65_000))]

@@ -70,6 +70,7 @@ fn manners(options: &MannersOptions) -> Manners {
     Manners {
         one_packet: options.one_packet,
         slow: options.slow.unwrap_or_default(),
+        late: options.late.map(|delay| (EVERY_TENTH, delay)),
         silent: options.silent,
         swallow: options.swallow,
         chunks: options.chunks.map(|bytes| bytes as usize),
@@ -82,6 +83,9 @@ fn manners(options: &MannersOptions) -> Manners {
         short_settings: options.short_settings,
     }
 }
+
+/// Of how many answers one comes late.
+const EVERY_TENTH: u32 = 10;
 
 /// The format that a simulated meter sends.
 fn packet_format(options: &SimulateOptions) -> Format {

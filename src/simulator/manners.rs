@@ -9,6 +9,8 @@ pub struct Manners {
     pub one_packet: bool,
     /// Answers come so late.
     pub slow: Duration,
+    /// Of so many answers of a meter one comes so late, and those to later commands come behind it.
+    pub late: Option<(u32, Duration)>,
     /// Commands are obeyed and never answered.
     pub silent: bool,
     /// Commands never reach the meter, as behind a DashBox.

@@ -160,6 +160,19 @@ pub(crate) async fn get(web: SocketAddr, path: &str) -> String {
     answer
 }
 
+/// The answer to a command sent over HTTP, head and all.
+pub(crate) async fn post(web: SocketAddr, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(web).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {web}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + body).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within("an HTTP answer", stream.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
 /// The meter's end of a connection.
 #[derive(Debug)]
 pub(crate) struct Meter {

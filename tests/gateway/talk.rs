@@ -5,7 +5,9 @@ mod ecm;
 mod flood;
 mod links;
 mod pages;
+mod passing;
 mod polling;
+mod secrets;
 mod wire;
 
 use std::net::SocketAddr;
@@ -21,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::Sender;
 use crate::record::within;
-use crate::subscriber::Subscriber;
-use crate::support::{Running, Site};
+use crate::subscriber::{Message, Subscriber};
+use crate::support::{Running, Site, post};
 
 /// Simulated meters that run.
 pub(crate) struct Meters {
@@ -111,8 +113,13 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn at(site: &Site) -> Self {
+        Self::hearing(site, "#").await
+    }
+
+    /// With somebody who hears no more than this.
+    pub(crate) async fn hearing(site: &Site, filter: &str) -> Self {
         let gateway = site.start().await;
-        let subscriber = gateway.subscriber().await;
+        let subscriber = Subscriber::to(gateway.broker(), filter).await;
         let sender = Sender::new(gateway.broker(), "talker").await;
         Self { gateway, subscriber, sender, next_id: 0 }
     }
@@ -129,8 +136,9 @@ impl Scene {
     /// Waits until the meter is online, also for those who look for it to send it a command.
     pub(crate) async fn online(&mut self, name: &str) {
         self.subscriber.until(&format!("powermeter/{name}/state/availability"), "online").await;
+        let (web, path) = (self.gateway.web(), format!("/api/meters/{name}/command"));
         let online = async {
-            while self.ask(name, json!({"cmd": "info"})).await["online"] != json!(true) {}
+            while !post(web, &path, r#"{"cmd":"info"}"#).await.contains(r#""online":true"#) {}
         };
         within("the meter to be known as online", online).await;
     }
@@ -143,24 +151,45 @@ impl Scene {
         self.next_id
     }
 
+    /// Sends a command with `mosquitto_pub`; gives the reply, and what was on the wire for it.
+    pub(crate) async fn publish(
+        &mut self,
+        meters: &Meters,
+        name: &str,
+        mut command: Value,
+    ) -> (Value, Vec<u8>) {
+        let before = meters.heard.look(|heard| heard.bytes().len());
+        self.next_id += 1;
+        command["id"] = json!(self.next_id);
+        let broker = self.gateway.broker();
+        let status = tokio::process::Command::new("mosquitto_pub")
+            .args(["-h", &broker.ip().to_string(), "-p", &broker.port().to_string()])
+            .args(["-t", &format!("powermeter/{name}/cmd"), "-m", &command.to_string()])
+            .status();
+        assert!(within("mosquitto_pub", status).await.unwrap().success());
+        let reply = self.reply(name, self.next_id).await;
+        (reply, meters.heard.look(|heard| heard.bytes()).split_off(before))
+    }
+
     pub(crate) async fn reply(&self, name: &str, id: u64) -> Value {
-        let topic = format!("powermeter/{name}/state/info");
-        let what = format!("the reply {id} on {topic}");
-        self.subscriber
-            .messages
-            .until(&what, |all| {
-                all.iter()
-                    .filter(|message| message.topic == topic)
-                    .filter_map(|message| serde_json::from_str::<Value>(&message.payload).ok())
-                    .find(|reply| reply["id"] == id)
-            })
-            .await
+        let what = format!("the reply {id} of {name}");
+        self.subscriber.messages.until(&what, |all| find_reply(all, name, id)).await
     }
 
     pub(crate) async fn ask(&mut self, name: &str, command: Value) -> Value {
         let id = self.send(name, command).await;
         self.reply(name, id).await
     }
+}
+
+pub(crate) fn find_reply(all: &[Message], name: &str, id: u64) -> Option<Value> {
+    let topic = format!("powermeter/{name}/state/info");
+    // The newest are the likeliest.
+    all.iter()
+        .rev()
+        .filter(|message| message.topic == topic)
+        .filter_map(|message| serde_json::from_str::<Value>(&message.payload).ok())
+        .find(|reply| reply["id"] == id)
 }
 
 /// An entry for meters that are dialled.

@@ -1,11 +1,12 @@
 //! One command's way to its meter: finds the connection, waits for its turn, asks.
 
+mod ecm;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use meter_protocols::brultech::{
-    EcmCommand, EcmSettings, ExchangeError, GemCommand, Reply, Request,
-};
+pub(super) use ecm::ALL_UNITS;
+use meter_protocols::brultech::{ExchangeError, GemCommand, Reply, Request};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
@@ -30,6 +31,8 @@ struct Way {
     _turn: OwnedSemaphorePermit,
     /// Packets need not be held back: none is due, or there is no time for it.
     prompt: bool,
+    /// The ECM called has told its serial number on this connection.
+    confirmed: bool,
 }
 
 impl Call {
@@ -38,6 +41,11 @@ impl Call {
         let begun = Instant::now();
         let deadline = begun + limit;
         Call { switchboard: switchboard.clone(), meter, begun, deadline, way: None }
+    }
+
+    /// Who is called.
+    pub(super) fn meter(&self) -> &Identity {
+        &self.meter
     }
 
     /// Whether its time is over.
@@ -67,8 +75,9 @@ impl Call {
 
     async fn ask_gem(&mut self, command: GemCommand, hold: bool) -> Result<Reply, CommandError> {
         let (switchboard, number) = (self.switchboard.clone(), self.meter.number);
+        let again = command.is_query();
         let answered = self
-            .ask(|connection| {
+            .ask(again, |connection| {
                 let target = switchboard.is_shared(connection).then_some(number);
                 Request::Gem { command: command.clone(), target, hold }
             })
@@ -76,79 +85,11 @@ impl Call {
         Ok(answered.reply)
     }
 
-    /// Asks an ECM.
-    pub(super) async fn ecm(&mut self, command: EcmCommand) -> Result<Reply, CommandError> {
-        if command == EcmCommand::Settings {
-            return self.ecm_settings().await.map(Reply::EcmSettings);
-        }
-        let unit = self.unit().await?;
-        let asked = self.ask(|_| Request::Ecm { unit, command }).await;
-        if asked.is_err() {
-            self.switchboard.forget_unit(&self.meter.serial);
-        }
-        Ok(asked?.reply)
-    }
-
-    /// Reads an ECM's settings, and makes sure that they are its own.
-    pub(super) async fn ecm_settings(&mut self) -> Result<EcmSettings, CommandError> {
-        let unit = self.unit().await?;
-        match self.settings_of(unit).await {
-            Ok(settings) if settings.serial() == *self.meter.serial => Ok(settings),
-            Ok(other) => {
-                self.switchboard.forget_unit(&self.meter.serial);
-                Err(CommandError::Unreachable(format!(
-                    "the meter with command byte {unit:x} on this line is {}; with several ECMs on \
-                     a line, write their command bytes as `units` in the configuration",
-                    other.serial()
-                )))
-            }
-            Err(error) => {
-                self.switchboard.forget_unit(&self.meter.serial);
-                Err(error)
-            }
-        }
-    }
-
-    async fn settings_of(&mut self, unit: u8) -> Result<EcmSettings, CommandError> {
-        let command = EcmCommand::Settings;
-        match self.ask(|_| Request::Ecm { unit, command }).await?.reply {
-            Reply::EcmSettings(settings) => Ok(settings),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// The command byte of the ECM called. It is in no packet, so on a line with several it is
-    /// looked for by reading settings, which tell the serial number.
-    async fn unit(&mut self) -> Result<u8, CommandError> {
-        if let Some(unit) = self.switchboard.unit(&self.meter.serial) {
-            return Ok(unit);
-        }
-        let connection = Arc::clone(&self.way().await?.connection);
-        let configured = self.switchboard.link(connection.link).ecm_units();
-        let shared = self.switchboard.is_shared(&connection);
-        match configured.as_slice() {
-            [] if !shared => return Ok(ALL_UNITS[0]),
-            [only] if !shared => return Ok(*only),
-            _ => {}
-        }
-        let candidates = if configured.is_empty() { ALL_UNITS.to_vec() } else { configured };
-        for unit in candidates {
-            if let Ok(settings) = self.settings_of(unit).await {
-                self.switchboard.note_unit(&connection, &settings.serial(), unit);
-                if settings.serial() == *self.meter.serial {
-                    return Ok(unit);
-                }
-            }
-        }
-        Err(CommandError::Unreachable(format!(
-            "no command byte from fc to ff reaches meter {} on this line",
-            self.meter.serial
-        )))
-    }
-
-    /// One exchange, on the way that is there or the next that comes.
+    /// One exchange, on the way that is there or the next that comes. A connection that ends before
+    /// the command is out costs nothing, and `again` says that it may be sent twice.
     async fn ask(
         &mut self,
+        again: bool,
         request: impl Fn(&Connection) -> Request,
     ) -> Result<Answered, CommandError> {
         loop {
@@ -158,6 +99,7 @@ impl Call {
             match exchange {
                 Ok(Ok(answered)) => return Ok(answered),
                 Ok(Err(Failure::NotBegun)) => self.way = None,
+                Ok(Err(Failure::CutOff)) if again => self.way = None,
                 Ok(Err(Failure::CutOff)) => {
                     self.way = None;
                     return Err(CommandError::Unreachable(CUT_OFF.to_owned()));
@@ -208,7 +150,7 @@ impl Call {
     }
 }
 
-/// The newest connection to a meter, once it is one's turn there.
+/// The connection to a meter, once it is one's turn there.
 async fn find_way(switchboard: &Switchboard, meter: &Identity) -> Way {
     let mut moves = switchboard.moves();
     let mut waited = false;
@@ -217,8 +159,14 @@ async fn find_way(switchboard: &Switchboard, meter: &Identity) -> Way {
         if let Some((connection, fleeting)) = switchboard.way_to(&meter.serial)
             && let Some(turn) = connection.turn().await
         {
+            // While others had their turn the meter may have come back by another connection.
+            let now = switchboard.way_to(&meter.serial);
+            if now.is_some_and(|(newest, _)| newest.number != connection.number) {
+                continue;
+            }
             let polled = switchboard.link(connection.link).poll.is_some();
-            return Way { connection, _turn: turn, prompt: fleeting || waited || polled };
+            let prompt = fleeting || waited || polled;
+            return Way { connection, _turn: turn, prompt, confirmed: false };
         }
         // The connection comes with a packet, and the next one is a while away.
         waited = true;
@@ -233,8 +181,6 @@ pub(super) fn unexpected(reply: &Reply) -> CommandError {
     CommandError::Refused(format!("the meter gave an answer to another question: {reply:?}"))
 }
 
-/// The command bytes that an ECM can be set to.
-pub(super) const ALL_UNITS: [u8; 4] = [0xFC, 0xFD, 0xFE, 0xFF];
 /// As in the protocol's timing.
 const HOLD_WAIT: Duration = Duration::from_secs(3);
 const CUT_OFF: &str = "the connection ended before the meter had answered; it may have taken the \

@@ -29,9 +29,9 @@ pub(super) struct Answered {
 pub(super) enum Failure {
     /// The meter's answer was none, or there was none.
     Exchange(ExchangeError),
-    /// The connection ended when it was already begun.
+    /// The connection ended when the command was out already; the meter may have obeyed.
     CutOff,
-    /// The connection ended before it was begun: nothing was sent.
+    /// The connection ended before the command was sent: it can go by another one.
     NotBegun,
 }
 

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use meter_protocols::brultech::Packet;
+use meter_protocols::brultech::{Owed, Packet};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 
 use super::exchange::{Connection, Exchange};
 use super::poll::Unit;
@@ -27,8 +28,14 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Of a meter that was not heard yet: the serial number of a GEM has eight digits.
-    fn expected(serial: &str) -> Option<Identity> {
+    /// Whose packet it is.
+    pub(super) fn of(packet: &Packet) -> Identity {
+        let (number, model) = (packet.serial_number, sensors::model(packet.format));
+        Identity { serial: packet.serial().into(), number, model }
+    }
+
+    /// Of a meter that sends text, or was not heard yet: the serial number of a GEM has eight digits.
+    pub(super) fn expected(serial: &str) -> Option<Identity> {
         let number = serial.get(serial.len().checked_sub(5)?..)?.parse().ok()?;
         let model = if serial.len() == 8 { Model::Gem } else { Model::Ecm1240 };
         Some(Identity { serial: serial.into(), number, model })
@@ -42,6 +49,7 @@ pub struct Switchboard(Arc<Board>);
 #[derive(Debug)]
 struct Board {
     links: Vec<LinkSettings>,
+    begun: Instant,
     places: Mutex<Places>,
     /// Changes whenever a meter has come to a connection, or a connection has ended.
     moved: watch::Sender<u64>,
@@ -58,6 +66,16 @@ struct Places {
     /// Who was ever heard on a link that is one and the same line each time it is opened.
     lines: HashMap<LinkId, Vec<Identity>>,
     unpolled: Vec<Arc<Connection>>,
+    /// Answers that may still come late, by any connection to whoever owes them.
+    owed: HashMap<Debtor, Owed>,
+}
+
+/// Who owes answers: a line that is the same each time it is opened, or else the meters that were
+/// heard on a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Debtor {
+    Line(LinkId),
+    Meter(Arc<str>),
 }
 
 #[derive(Debug)]
@@ -70,7 +88,7 @@ struct Place {
 #[derive(Debug)]
 struct Known {
     identity: Identity,
-    /// Live connections it was heard on, the newest last.
+    /// Live connections it was heard on, the one where it was heard last at the end.
     connections: Vec<u64>,
     /// Its connections end after each packet.
     fleeting: bool,
@@ -82,8 +100,13 @@ impl Switchboard {
     /// A switchboard for these links; a [`LinkId`] is a place in the list.
     pub fn new(links: Vec<LinkSettings>) -> Switchboard {
         let (moved, _) = watch::channel(0);
-        let places = Mutex::default();
-        Switchboard(Arc::new(Board { links, places, moved, opened: Notify::new() }))
+        let (places, begun) = (Mutex::default(), Instant::now());
+        Switchboard(Arc::new(Board { links, begun, places, moved, opened: Notify::new() }))
+    }
+
+    /// The moment that the times of all lines count from.
+    pub(super) fn begun(&self) -> Instant {
+        self.0.begun
     }
 
     /// What is configured of a link.
@@ -126,15 +149,10 @@ impl Switchboard {
         self.0.moved.send_modify(|count| *count += 1);
     }
 
-    /// A packet came by a connection. Returns whose it was.
-    pub(super) fn heard(&self, connection: &Connection, packet: &Packet) -> Identity {
+    /// A packet of this meter came by a connection.
+    pub(super) fn heard(&self, connection: &Connection, identity: &Identity) {
         let mut places = self.0.places.lock();
         let places = &mut *places;
-        let identity = Identity {
-            serial: packet.serial().into(),
-            number: packet.serial_number,
-            model: sensors::model(packet.format),
-        };
         let known = places.meters.entry(Arc::clone(&identity.serial)).or_insert_with(|| Known {
             identity: identity.clone(),
             connections: Vec::new(),
@@ -144,22 +162,24 @@ impl Switchboard {
         known.identity = identity.clone();
         if let Some(place) = places.connections.get_mut(&connection.number) {
             place.packets += 1;
-            if place.meters.contains(&identity) {
+            // A connection may be dead without anybody knowing, so the last one heard is the best.
+            if known.connections.last() != Some(&connection.number) {
+                known.connections.retain(|number| *number != connection.number);
+                known.connections.push(connection.number);
+            }
+            if place.meters.contains(identity) {
                 known.fleeting = false;
-                return identity;
+                return;
             }
             place.meters.push(identity.clone());
-            known.connections.push(connection.number);
-            known.connections.sort_unstable();
         }
         if self.link(connection.link).one_line {
             let line = places.lines.entry(connection.link).or_default();
-            if !line.contains(&identity) {
+            if !line.contains(identity) {
                 line.push(identity.clone());
             }
         }
         self.0.moved.send_modify(|count| *count += 1);
-        identity
     }
 
     /// Whether something can be said to a meter, also when it says nothing by itself.
@@ -176,7 +196,7 @@ impl Switchboard {
         })
     }
 
-    /// The newest live connection a meter was heard on, or else is expected on, and whether its
+    /// The live connection a meter was heard on last, or else is expected on, and whether its
     /// connections end after each packet.
     pub(super) fn way_to(&self, serial: &str) -> Option<(Arc<Connection>, bool)> {
         let places = self.0.places.lock();
@@ -241,6 +261,42 @@ impl Switchboard {
         if let Some(known) = self.0.places.lock().meters.get_mut(serial) {
             known.unit = None;
         }
+    }
+
+    /// What may still be answered late by whoever is behind a connection; `None` when nobody knows
+    /// who that is.
+    pub(super) fn owed(&self, connection: &Connection) -> Option<Owed> {
+        let places = self.0.places.lock();
+        let debtors = self.debtors(&places, connection);
+        let mut all: Option<Owed> = None;
+        for debtor in debtors {
+            let all = all.get_or_insert_default();
+            if let Some(owed) = places.owed.get(&debtor) {
+                all.join(owed);
+            }
+        }
+        all
+    }
+
+    /// An exchange has ended; this is what may still come after it.
+    pub(super) fn set_owed(&self, connection: &Connection, owed: Owed) {
+        let mut places = self.0.places.lock();
+        for debtor in self.debtors(&places, connection) {
+            if owed.is_nothing() {
+                places.owed.remove(&debtor);
+            } else {
+                places.owed.insert(debtor, owed.clone());
+            }
+        }
+    }
+
+    fn debtors(&self, places: &Places, connection: &Connection) -> Vec<Debtor> {
+        if self.link(connection.link).one_line {
+            return vec![Debtor::Line(connection.link)];
+        }
+        let meters = places.connections.get(&connection.number).map(|place| &place.meters);
+        let serials = meters.into_iter().flatten().map(|meter| Arc::clone(&meter.serial));
+        serials.map(Debtor::Meter).collect()
     }
 
     /// Tells of each change: a meter has come to a connection, a connection has ended.

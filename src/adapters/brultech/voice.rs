@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use meter_protocols::brultech::{Line, Packet, Step, TextReading, Timing};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use super::exchange::{Answered, Connection, Exchange, Failure};
 use super::settings::LinkId;
@@ -21,8 +21,6 @@ pub(super) struct Voice {
     connection: Arc<Connection>,
     exchanges: mpsc::Receiver<Exchange>,
     line: Line,
-    /// The line's times count from here.
-    opened: Instant,
     asked: Option<Asked>,
 }
 
@@ -48,9 +46,14 @@ impl Voice {
             connection,
             exchanges,
             line: Line::new(timing),
-            opened: Instant::now(),
             asked: None,
         }
+    }
+
+    /// The line's time. All connections count from the same moment, since they tell each other of
+    /// answers that may come late.
+    fn now(&self) -> Duration {
+        self.switchboard.begun().elapsed()
     }
 
     /// Whether an answer is waited for, so that the bytes between packets are wanted.
@@ -61,35 +64,41 @@ impl Voice {
     /// Bytes that belong to no packet.
     pub(super) fn between(&mut self, bytes: &[u8]) {
         if self.is_listening() && !bytes.is_empty() {
-            self.line.take(bytes, self.opened.elapsed());
+            self.line.take(bytes, self.now());
         }
     }
 
     /// A packet was lifted out.
     pub(super) fn packet(&mut self, packet: &Packet) {
-        let identity = self.switchboard.heard(&self.connection, packet);
+        let identity = Identity::of(packet);
+        self.switchboard.heard(&self.connection, &identity);
         if let Some(asked) = &mut self.asked {
             asked.packet_of = Some(identity);
         }
-        self.line.packet(packet, self.opened.elapsed());
+        self.line.packet(packet, self.now());
     }
 
-    /// A reading in a text format was lifted out: it may be the packet that is waited for.
+    /// A reading in a text format was lifted out: it may be the packet that is waited for, and its
+    /// meter can be told to use another format.
     pub(super) fn text(&mut self, reading: &TextReading) {
-        self.line.text(reading, self.opened.elapsed());
+        if let Some(identity) = Identity::expected(&reading.serial) {
+            self.switchboard.heard(&self.connection, &identity);
+        }
+        self.line.text(reading, self.now());
     }
 
     /// What is to be sent now; `None`: somebody has asked something, or an exchange has ended, and
     /// more is to come. Safe to be cut off.
     pub(super) async fn speak(&mut self) -> Option<Vec<u8>> {
-        match self.line.step(self.opened.elapsed()) {
+        match self.line.step(self.now()) {
             Step::Send(bytes) => Some(bytes),
             Step::Wait(Some(until)) => {
-                sleep_until(self.opened + until).await;
+                sleep_until(self.switchboard.begun() + until).await;
                 None
             }
             Step::Wait(None) => std::future::pending().await,
             Step::Done(outcome) => {
+                self.switchboard.set_owed(&self.connection, self.line.owed());
                 if let Some(Asked { outcome: told, packet_of }) = self.asked.take() {
                     let answered = outcome.map(|reply| Answered { reply, packet_of });
                     // Whoever asked may have given up since.
@@ -112,21 +121,29 @@ impl Voice {
         if outcome.is_closed() {
             return;
         }
-        self.line.begin(request, self.opened.elapsed());
+        // The meter may owe answers to what was asked on another connection.
+        if let Some(owed) = self.switchboard.owed(&self.connection) {
+            self.line.set_owed(owed);
+        }
+        self.line.begin(request, self.now());
         self.asked = Some(Asked { outcome, packet_of: None });
     }
 }
 
 impl Drop for Voice {
     fn drop(&mut self) {
+        let failure = if self.line.is_out() { Failure::CutOff } else { Failure::NotBegun };
+        self.line.cancel(self.now());
+        self.switchboard.set_owed(&self.connection, self.line.owed());
         self.exchanges.close();
+        // First of all, so that whoever is told looks for another connection.
+        self.switchboard.close(&self.connection);
         while let Ok(exchange) = self.exchanges.try_recv() {
             let _ = exchange.outcome.send(Err(Failure::NotBegun));
         }
         if let Some(asked) = self.asked.take() {
-            let _ = asked.outcome.send(Err(Failure::CutOff));
+            let _ = asked.outcome.send(Err(failure));
         }
-        self.switchboard.close(&self.connection);
     }
 }
 

@@ -90,7 +90,8 @@ impl Settings {
         if channel.is_multiple_of(2) { both & 0x0F } else { both >> 4 }
     }
 
-    pub(super) fn set_ct_range(&mut self, channel: usize, range: u8) {
+    /// Sets the CT range of a channel that counts from 0.
+    pub fn set_ct_range(&mut self, channel: usize, range: u8) {
         let both = &mut self.0[place::CT_RANGE + channel / 2];
         *both = if channel.is_multiple_of(2) {
             *both & 0xF0 | range

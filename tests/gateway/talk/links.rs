@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use meter_protocols::brultech::Format;
-use meterbridge::simulator::{Direction, Manners, PASSWORD};
+use meterbridge::simulator::{Direction, Manners};
 use serde_json::{Value, json};
 
 use super::{Meters, Scene, dialled};
-use crate::support::{HOUSE, Site, get};
+use crate::support::{HOUSE, Site};
 
 /// Meters that dial a gateway with one entry, and send every half second.
 async fn dialling(format: Format, manners: Manners) -> (Scene, Meters) {
@@ -139,26 +139,40 @@ async fn what_is_wrong_is_said_and_never_sent() {
     meters.stop().await;
 }
 
-/// The raw list of settings holds the set-up password; nothing of it leaves the gateway.
+/// A change and its reading back, each with the connection of another packet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_password_in_the_settings_stays_inside() {
-    let meters = Meters::waiting(&[(Format::Bin48Net, 1)], Manners::default()).await;
-    let entry = dialled("house", meters.address.unwrap(), ", poll: 1h");
-    let mut scene = Scene::with(&entry, &["house"]).await;
-    let reply = scene.ask("house", json!({"cmd": "get", "setting": "all"})).await;
-    assert_eq!(reply["error"], false, "{reply}");
-    let plain = String::from_utf8(PASSWORD.to_vec()).unwrap();
-    let hex = |separator: &str| PASSWORD.map(|byte| format!("{byte:02x}")).join(separator);
-    let decimal = PASSWORD.map(|byte| byte.to_string()).join(",");
-    let secrets = [plain, hex(""), hex(","), decimal];
-    let mut said: Vec<String> =
-        scene.subscriber.seen().into_iter().map(|message| message.payload).collect();
-    said.push(get(scene.gateway.web(), "/metrics").await);
-    said.push(get(scene.gateway.web(), "/api/meters").await);
-    for text in said {
-        let lower = text.to_lowercase();
-        assert!(!secrets.iter().any(|secret| lower.contains(secret)), "{text}");
+async fn a_change_is_made_and_read_back_over_connections_for_one_packet() {
+    let slow = Duration::from_millis(30);
+    let manners = Manners { one_packet: true, slow, ..Manners::default() };
+    let (mut scene, meters) = dialling(Format::Bin48NetTime, manners).await;
+    scene.subscriber.packets("house", 3).await;
+    let before = meters.heard.look(|heard| heard.connections);
+    let set = json!({"cmd": "set", "setting": "pt_type", "value": 137});
+    let reply = scene.ask("house", set).await;
+    assert_eq!((&reply["error"], &reply["value"]), (&json!(false), &json!(137)), "{reply}");
+    assert!(meters.heard.look(|heard| heard.connections) > before + 1);
+    scene.gateway.stop().await;
+    meters.stop().await;
+}
+
+/// A module that posts by HTTP is answered, also while its meter is being told something, and the
+/// meter can be told to use a format that is published.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_meter_that_posts_by_http_takes_commands() {
+    let manners = Manners { http: true, ..Manners::default() };
+    let meters = Meters::waiting(&[(Format::Bin32Net, 1)], manners).await;
+    let bound = format!(", serial_number: \"{}\"", meters.serial(0));
+    let entry = dialled("house", meters.address.unwrap(), &bound);
+    let mut scene = Scene::at(&Site::new(&entry)).await;
+    scene.gateway.until_metric("meterbridge_ignored_packets_total", |count| count >= 2).await;
+    for value in [9, 1] {
+        let reply = scene.ask("house", interval(value)).await;
+        assert_eq!((&reply["error"], &reply["value"]), (&json!(false), &json!(value)), "{reply}");
     }
+    let (sent, unanswered) =
+        meters.meters[0].look(|state| (state.packets_sent, state.http_unanswered));
+    assert!(sent >= 2);
+    assert_eq!(unanswered, 0);
     scene.gateway.stop().await;
     meters.stop().await;
 }

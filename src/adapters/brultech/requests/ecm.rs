@@ -105,11 +105,12 @@ fn aux_options(value: &Value) -> Result<Change, CommandError> {
 
 fn parse_reset(arguments: &Arguments<'_>) -> Result<Request, CommandError> {
     arguments.only(&["what", "confirm"])?;
-    let hint = "\"all\", \"wh\" (the watt-seconds) or \"seconds\"";
+    let hint = "\"all\", \"wh\" (the watt-seconds), \"seconds\" or \"reboot\"";
     let (what, commands) = match arguments.text("what", hint)? {
         "all" => ("all", vec![EcmCommand::ResetWattSeconds, EcmCommand::ResetSeconds]),
         "wh" | "watt_seconds" => ("wh", vec![EcmCommand::ResetWattSeconds]),
         "seconds" => ("seconds", vec![EcmCommand::ResetSeconds]),
+        "reboot" => ("reboot", vec![EcmCommand::Reboot]),
         other => return Err(invalid(format!("an ECM cannot reset {other:?}: write {hint}"))),
     };
     gem::confirmed(arguments)?;

@@ -104,7 +104,7 @@ pub(super) async fn read(question: &Question, call: &mut Call) -> Result<Value, 
     let channel = question.channel();
     match question.setting {
         Setting::Serial => match call.gem(GemCommand::Serial).await? {
-            Reply::Serial(digits) => Ok(json!(format!("{digits:0>8}"))),
+            Reply::Serial(digits) => serial(&digits, call),
             reply => other(&reply),
         },
         Setting::Firmware => firmware(call).await,
@@ -174,6 +174,18 @@ fn from_list(
         )));
     }
     Ok(value)
+}
+
+/// An answer does not say whose it is, but here it is the meter's own name.
+fn serial(digits: &str, call: &Call) -> Result<Value, CommandError> {
+    let number = digits.parse::<u32>().ok().map(|digits| digits % 100_000);
+    if number == Some(call.meter().number.into()) {
+        return Ok(json!(format!("{digits:0>8}")));
+    }
+    Err(CommandError::Refused(format!(
+        "another meter answered, with serial number {digits}; with several GEMs on a line, write \
+         their serial numbers as `units` in the configuration"
+    )))
 }
 
 /// How a unit of temperature is spelled.
