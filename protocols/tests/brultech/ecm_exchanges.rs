@@ -23,10 +23,7 @@ fn an_ecm_gets_the_next_piece_when_it_has_acknowledged() {
     link.done(Reply::Done);
 
     link.ecm(EcmCommand::SetRealTime(false));
-    link.sends(b"\xFD");
-    link.hear(b"\xFC");
-    link.sends(b"TOG");
-    link.hear(b"\xFC");
+    link.acknowledged(&[b"\xFD", b"TOG"]);
     link.sends(b"OFF");
     link.done(Reply::Done);
     link.ecm(EcmCommand::ResetSeconds);
@@ -42,16 +39,12 @@ fn an_ecms_settings_come_with_the_last_acknowledgement_or_behind_it() {
     for size in [1, 2, 20, 33, 34] {
         let mut link = Link::new();
         link.ecm(EcmCommand::Settings);
-        link.sends(b"\xFD");
-        link.hear(b"\xFC");
-        link.sends(b"SET");
-        link.hear(b"\xFC");
+        link.acknowledged(&[b"\xFD", b"SET"]);
         link.sends(b"RCV");
         for piece in answer.chunks(size) {
             link.hear(piece);
         }
-        link.sends(b"\xFD");
-        link.hear(b"\xFC");
+        link.acknowledged(&[b"\xFD"]);
         link.done(Reply::EcmSettings(expected));
     }
 }
@@ -79,17 +72,11 @@ fn damaged_settings_of_an_ecm_are_asked_for_again() {
 fn an_ecm_that_stammers_is_asked_again_from_the_beginning() {
     let mut link = Link::new();
     link.ecm(EcmCommand::ResetSeconds);
-    link.sends(b"\xFD");
-    link.hear(b"\xFC");
+    link.acknowledged(&[b"\xFD"]);
     link.sends(b"RQS");
     link.hear(b"\x93");
     assert_eq!(link.waits(), Duration::from_millis(300));
-    link.sends(b"\xFD");
-    link.hear(b"\xFC");
-    link.sends(b"RQS");
-    link.hear(b"\xFC");
-    link.sends(b"RKS");
-    link.hear(b"\xFC");
+    link.acknowledged(&[b"\xFD", b"RQS", b"RKS"]);
     link.done(Reply::Done);
 }
 
@@ -98,10 +85,7 @@ fn a_toggle_is_not_tried_twice() {
     let mut link = Link::new();
     let one = meter_protocols::brultech::EcmChannel::new(1).expect("it is in range");
     link.ecm(EcmCommand::TogglePolarity(one));
-    link.sends(b"\xFD");
-    link.hear(b"\xFC");
-    link.sends(b"SET");
-    link.hear(b"\xFC");
+    link.acknowledged(&[b"\xFD", b"SET"]);
     link.sends(b"NG1");
     assert_eq!(link.waits(), secs(1));
     link.fails(ExchangeError::NotAcknowledged { acknowledged: 2, chunks: 3 });
@@ -125,8 +109,7 @@ fn an_ecms_packet_answers_a_poll_even_when_it_is_seen_before_the_acknowledgement
     let mut link = Link::new();
     for answer in [[b"\xFC", packet].concat(), packet.to_vec()] {
         link.ecm(EcmCommand::Poll);
-        link.sends(b"\xFD");
-        link.hear(b"\xFC");
+        link.acknowledged(&[b"\xFD"]);
         link.sends(b"SPK");
         link.hear(&answer);
         if answer.len() == packet.len() {
@@ -179,17 +162,13 @@ fn settings_may_look_like_anything_else() {
         for (behind, size) in [(&b""[..], 100), (b"", 1), (packet, 200), (packet, 7)] {
             let mut link = Link::new();
             link.ecm(EcmCommand::Settings);
-            for chunk in [b"\xFD".as_slice(), b"SET"] {
-                link.sends(chunk);
-                link.hear(b"\xFC");
-            }
+            link.acknowledged(&[b"\xFD", b"SET"]);
             link.sends(b"RCV");
             for piece in [b"\xFC", &bytes[..], behind].concat().chunks(size) {
                 link.hear(piece);
             }
             link.quiet();
-            link.sends(b"\xFD");
-            link.hear(b"\xFC");
+            link.acknowledged(&[b"\xFD"]);
             link.done(Reply::EcmSettings(expected));
             assert_eq!(link.packets, usize::from(!behind.is_empty()), "{front:x?}");
         }
@@ -216,12 +195,7 @@ fn late_acknowledgements_never_become_settings() {
     link.now += secs(60);
     link.ecm(EcmCommand::Settings);
     assert_eq!(link.waits(), Duration::from_millis(300));
-    link.sends(b"\xFD");
-    link.hear(b"\xFC");
-    link.sends(b"SET");
-    link.hear(b"\xFC");
-    link.sends(b"RCV");
-    link.hear(b"\xFC");
+    link.acknowledged(&[b"\xFD", b"SET", b"RCV"]);
     link.hear(&[b"\xFC", ECM_SETTINGS].concat());
     let mut waits = 0;
     loop {
@@ -234,12 +208,10 @@ fn late_acknowledgements_never_become_settings() {
         assert!(waits < 5);
     }
     link.hear(b"\xFC");
-    link.sends(b"SET");
-    link.hear(b"\xFC");
+    link.acknowledged(&[b"SET"]);
     link.sends(b"RCV");
     link.hear(&[b"\xFC", ECM_SETTINGS].concat());
-    link.sends(b"\xFD");
-    link.hear(b"\xFC");
+    link.acknowledged(&[b"\xFD"]);
     link.done(Reply::EcmSettings(expected));
 }
 
@@ -248,8 +220,7 @@ fn late_acknowledgements_never_become_settings() {
 fn a_command_that_is_cut_off_between_its_pieces_has_done_nothing() {
     let mut link = Link::new();
     link.ecm(EcmCommand::ResetWattSeconds);
-    link.sends(b"\xFD");
-    link.hear(b"\xFC");
+    link.acknowledged(&[b"\xFD"]);
     link.sends(b"RQS");
     assert!(!link.line.is_out());
     link.line.cancel(link.now);
@@ -259,10 +230,7 @@ fn a_command_that_is_cut_off_between_its_pieces_has_done_nothing() {
     link.ecm(EcmCommand::ResetWattSeconds);
     link.hear(b"\xFC");
     assert_eq!(link.waits(), Duration::from_millis(300));
-    for chunk in [b"\xFD".as_slice(), b"RQS", b"RKW"] {
-        link.sends(chunk);
-        link.hear(b"\xFC");
-    }
+    link.acknowledged(&[b"\xFD", b"RQS", b"RKW"]);
     assert!(link.line.is_out());
     link.done(Reply::Done);
 }
@@ -271,10 +239,7 @@ fn a_command_that_is_cut_off_between_its_pieces_has_done_nothing() {
 fn a_reboot_waits_for_no_last_acknowledgement() {
     let mut link = Link::new();
     link.ecm(EcmCommand::Reboot);
-    for chunk in [b"\xFD".as_slice(), b"RQS"] {
-        link.sends(chunk);
-        link.hear(b"\xFC");
-    }
+    link.acknowledged(&[b"\xFD", b"RQS"]);
     link.sends(b"RLP");
     link.done(Reply::Done);
 }

@@ -79,6 +79,15 @@ impl Link {
         self.now - before
     }
 
+    /// Pieces of a command to an ECM, each acknowledged.
+    #[track_caller]
+    pub(crate) fn acknowledged(&mut self, pieces: &[&[u8]]) {
+        for piece in pieces {
+            self.sends(piece);
+            self.hear(b"\xFC");
+        }
+    }
+
     #[track_caller]
     pub(crate) fn done(&mut self, expected: Reply) {
         assert_eq!(self.step(), Step::Done(Ok(expected)));

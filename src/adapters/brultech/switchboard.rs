@@ -3,6 +3,9 @@
 //! Connections say when they open, whom they hear and when they end; whoever has something to ask
 //! finds the way here. Everything is a short look under a lock: receiving never waits for it.
 
+mod owed;
+mod units;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -11,8 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
+use self::owed::Debtor;
 use super::exchange::{Connection, Exchange};
-use super::poll::Unit;
 use super::sensors;
 use super::settings::{LinkId, LinkSettings};
 use crate::model::Model;
@@ -68,14 +71,6 @@ struct Places {
     unpolled: Vec<Arc<Connection>>,
     /// Answers that may still come late, by any connection to whoever owes them.
     owed: HashMap<Debtor, Owed>,
-}
-
-/// Who owes answers: a line that is the same each time it is opened, or else the meters that were
-/// heard on a connection.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Debtor {
-    Line(LinkId),
-    Meter(Arc<str>),
 }
 
 #[derive(Debug)]
@@ -236,69 +231,6 @@ impl Switchboard {
         serials.len().max(link.units.len()) > 1
     }
 
-    /// The command byte of an ECM, once it is known.
-    pub(super) fn unit(&self, serial: &str) -> Option<u8> {
-        self.0.places.lock().meters.get(serial).and_then(|known| known.unit)
-    }
-
-    /// Remembers the command byte of an ECM; nobody else on its line has the same.
-    pub(super) fn note_unit(&self, connection: &Connection, serial: &str, unit: u8) {
-        let line = self.heard_on(connection);
-        let mut places = self.0.places.lock();
-        for meter in line {
-            if let Some(known) = places.meters.get_mut(&meter.serial) {
-                known.unit = match known.unit {
-                    _ if *meter.serial == *serial => Some(unit),
-                    Some(other) if other == unit => None,
-                    kept => kept,
-                };
-            }
-        }
-    }
-
-    /// An ECM did not answer to its command byte: it is to be looked for again.
-    pub(super) fn forget_unit(&self, serial: &str) {
-        if let Some(known) = self.0.places.lock().meters.get_mut(serial) {
-            known.unit = None;
-        }
-    }
-
-    /// What may still be answered late by whoever is behind a connection; `None` when nobody knows
-    /// who that is.
-    pub(super) fn owed(&self, connection: &Connection) -> Option<Owed> {
-        let places = self.0.places.lock();
-        let debtors = self.debtors(&places, connection);
-        let mut all: Option<Owed> = None;
-        for debtor in debtors {
-            let all = all.get_or_insert_default();
-            if let Some(owed) = places.owed.get(&debtor) {
-                all.join(owed);
-            }
-        }
-        all
-    }
-
-    /// An exchange has ended; this is what may still come after it.
-    pub(super) fn set_owed(&self, connection: &Connection, owed: Owed) {
-        let mut places = self.0.places.lock();
-        for debtor in self.debtors(&places, connection) {
-            if owed.is_nothing() {
-                places.owed.remove(&debtor);
-            } else {
-                places.owed.insert(debtor, owed.clone());
-            }
-        }
-    }
-
-    fn debtors(&self, places: &Places, connection: &Connection) -> Vec<Debtor> {
-        if self.link(connection.link).one_line {
-            return vec![Debtor::Line(connection.link)];
-        }
-        let meters = places.connections.get(&connection.number).map(|place| &place.meters);
-        let serials = meters.into_iter().flatten().map(|meter| Arc::clone(&meter.serial));
-        serials.map(Debtor::Meter).collect()
-    }
-
     /// Tells of each change: a meter has come to a connection, a connection has ended.
     pub(super) fn moves(&self) -> watch::Receiver<u64> {
         self.0.moved.subscribe()
@@ -337,16 +269,5 @@ impl LinkSettings {
     /// Whether an entry says that this meter is on this line.
     fn expects(&self, serial: &str) -> bool {
         self.one_line && self.serials.iter().any(|expected| expected == serial)
-    }
-
-    /// The command bytes that `units` names.
-    pub(super) fn ecm_units(&self) -> Vec<u8> {
-        self.units
-            .iter()
-            .filter_map(|unit| match unit {
-                Unit::Ecm(byte) => Some(*byte),
-                Unit::Gem(_) => None,
-            })
-            .collect()
     }
 }

@@ -161,3 +161,23 @@ async fn a_silent_meter_answers_for_nobody_else_behind_its_bridge() {
     assert!(reply["msg"].as_str().unwrap().contains("another meter answered"), "{reply}");
     scene.gateway.stop().await;
 }
+
+/// A command is given when half of a packet has come, and its answer has a packet in its middle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_and_a_packet_cross() {
+    let (mut scene, mut meter) = heard_once().await;
+    let packet = bytes(&gem(603, 110));
+    meter.send(&packet[..200]).await;
+    let id = scene.send("house", get("interval")).await;
+    hears(&mut meter, "^^^SYSPDL").await;
+    meter.send(&packet[200..]).await;
+    scene.subscriber.packets("house", 2).await;
+    hears(&mut meter, "^^^RQSITV").await;
+    meter.send(b"Alive0").await;
+    meter.send(&bytes(&gem(603, 120))).await;
+    meter.send(b"A\r").await;
+    meter.send(b"\n").await;
+    assert_value(&scene.reply("house", id).await, &json!(10));
+    scene.subscriber.packets("house", 3).await;
+    scene.gateway.stop().await;
+}
