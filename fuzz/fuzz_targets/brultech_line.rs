@@ -37,6 +37,12 @@ fuzz_target!(|input: &[u8]| {
                 drain(&mut decoder, &mut line, now);
             }
             0xC1 => line.cancel(now),
+            0xC2 => {
+                line.cancel(now);
+                let owed = line.owed();
+                line = Line::new(Timing::default());
+                line.set_owed(owed);
+            }
             _ => now += Duration::from_millis(50 * u64::from(chosen - 0xC1)),
         }
         let mut sent = 0;

@@ -183,6 +183,19 @@ fn delay() -> impl Strategy<Value = Option<Duration>> {
     .prop_map(|millis| millis.map(Duration::from_millis))
 }
 
+/// After how many waits of an exchange its connection ends, if it does.
+fn cut() -> impl Strategy<Value = Option<u32>> {
+    prop_oneof![3 => Just(None), 1 => (0..4_u32).prop_map(Some)]
+}
+
+/// The line of the next connection to the same meter.
+fn reconnected(mut line: Line, now: Duration) -> Line {
+    line.cancel(now);
+    let mut next = Line::new(Timing::default());
+    next.set_owed(line.owed());
+    next
+}
+
 /// Marks what is no command's own answer.
 const FENCE: usize = usize::MAX;
 
@@ -275,16 +288,18 @@ proptest! {
         }
     }
 
+    /// Also over connections that are cut off, at the nth wait of an exchange, while the answers go
+    /// on as if there were but one.
     #[test]
     fn no_command_is_answered_by_anothers_bytes(
-        commands in vec((asked(), 0..20_000_u64), 1..30),
+        commands in vec((asked(), 0..20_000_u64, cut()), 1..30),
         delays in vec(delay(), 120),
         hold in any::<bool>(),
     ) {
         let mut line = Line::new(Timing::default());
         let mut meter = SlowMeter { delays: delays.into(), answers: VecDeque::new() };
         let mut now = Duration::ZERO;
-        for (index, ((command, answer), pause)) in commands.into_iter().enumerate() {
+        for (index, ((command, answer), pause, cut)) in commands.into_iter().enumerate() {
             if command == GemCommand::Poll {
                 continue;
             }
@@ -296,7 +311,12 @@ proptest! {
             prop_assert!(line.begin(request, now));
             let mut last_heard = None;
             let mut asked = false;
+            let mut waits = 0;
             loop {
+                if cut == Some(waits) {
+                    line = reconnected(line, now);
+                    break;
+                }
                 match line.step(now) {
                     Step::Send(bytes) if bytes == b"^^^SYSPDL" => {}
                     // A fence may be the very command; it goes out before it.
@@ -306,6 +326,7 @@ proptest! {
                     }
                     Step::Send(bytes) => meter.asked(now, FENCE, fence_answer(&bytes)),
                     Step::Wait(until) => {
+                        waits += 1;
                         let until = until.expect("an exchange has an end");
                         if let Some((at, what, answer)) = meter.next(until) {
                             now = now.max(at);

@@ -25,6 +25,20 @@ fn slow_silent_and_swallowing_lines() {
     assert_eq!(dashbox.heard.look(Heard::commands).len(), 0);
 }
 
+/// In the order in which they were asked for, so those to later commands come late as well.
+#[test]
+fn one_answer_of_several_is_late() {
+    let late = Some((2, seconds(11)));
+    let mut gem = with(Manners { late, ..Manners::default() });
+    gem.meters[0].change(|state| state.real_time = false);
+    gem.written();
+    assert_eq!(gem.ask("^^^SYSOFF"), "OFF\r\n");
+    assert_eq!(gem.ask("^^^RQSSRN"), "");
+    assert_eq!(gem.wait(seconds(10)), b"");
+    assert_eq!(gem.ask("^^^SYSKAI0"), "");
+    assert_eq!(gem.wait(seconds(1)), b"00110001\r\nOK\r\n");
+}
+
 #[test]
 fn a_packet_stands_in_the_middle_of_an_answer() {
     let mut gem = with(Manners { split_replies: true, ..Manners::default() });
