@@ -172,7 +172,8 @@ impl Poller {
         self.gem_exchange(Some(number), GemCommand::SetRealTime(false)).await?;
         let fahrenheit = self.settings.is_fahrenheit(number);
         let unit = if fahrenheit { TemperatureUnit::Fahrenheit } else { TemperatureUnit::Celsius };
-        let keep_alive = KeepAliveInterval::new(0).map(GemCommand::SetKeepAliveInterval);
+        let interval = if self.settings.one_line { OFF } else { ALIVE };
+        let keep_alive = KeepAliveInterval::new(interval).map(GemCommand::SetKeepAliveInterval);
         // These make polling better, and are no reason to do without.
         for command in keep_alive.into_iter().chain([GemCommand::SetTemperatureUnit(unit)]) {
             if let Err(fault) = self.gem_exchange(Some(number), command.clone()).await {
@@ -197,8 +198,10 @@ impl Poller {
     async fn unit(&mut self, whom: &Whom, unit: u8) -> Result<Option<Identity>, Fault> {
         let _turn = self.connection.turn().await.ok_or(Fault::Ended)?;
         if !self.is_ready(whom) {
-            let command = EcmCommand::SetRealTime(false);
-            self.exchange(Request::Ecm { unit, command }).await?;
+            if self.settings.one_line {
+                let command = EcmCommand::SetRealTime(false);
+                self.exchange(Request::Ecm { unit, command }).await?;
+            }
             self.set_ready(whom);
         }
         let heard = self.exchange(Request::Ecm { unit, command: EcmCommand::Poll }).await?;
@@ -217,7 +220,10 @@ impl Poller {
         let mut call = Call::new(&self.switchboard, meter.clone(), CALL_LIMIT);
         let other = |error: crate::command::CommandError| Fault::Other(error.to_string());
         if !self.is_ready(whom) {
-            call.ecm(EcmCommand::SetRealTime(false)).await.map_err(other)?;
+            // One that dials in and is silent has no reason to dial in again, and no keep-alive.
+            if self.settings.one_line {
+                call.ecm(EcmCommand::SetRealTime(false)).await.map_err(other)?;
+            }
             self.set_ready(whom);
         }
         call.ecm(EcmCommand::Poll).await.map_err(other)?;
@@ -275,6 +281,10 @@ impl Fault {
     }
 }
 
+/// Keep-alive intervals as the vendor counts them: off, and 32 s. The module of a GEM that dials in
+/// does so when the GEM says something, and after a restart of the gateway nobody else would begin.
+const OFF: i64 = 0;
+const ALIVE: i64 = 4;
 /// A meter that was silent so often is asked only after the others, one such a round.
 const GIVEN_UP: u32 = 2;
 /// A meter that is silent is told to be quiet at first, and then each time after so many rounds.

@@ -69,6 +69,8 @@ async fn meters(late: Option<u32>) -> Meters {
         Meters::start(&[(Format::Bin32Net, 2)], every, Direction::Listen(anywhere), manners).await;
     for (n, meter) in meters.meters.iter().enumerate() {
         meter.change(|state| {
+            // Not before somebody listens.
+            state.real_time = false;
             let settings = &mut state.gem().unwrap().settings;
             for channel in 1..=48 {
                 settings.0[48 + channel] = ct_type(n, channel);
@@ -91,6 +93,7 @@ impl Flood {
         let site = Site::new(&(entry(0) + &entry(1)));
         let mut scene = Scene::hearing(&site, "powermeter/+/state/+").await;
         let replies = Subscriber::to(scene.gateway.broker(), "powermeter/+/state/info").await;
+        meters.meters.iter().for_each(|meter| meter.change(|state| state.real_time = true));
         for name in NAMES {
             scene.online(name).await;
         }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use meter_protocols::brultech::Format;
-use meterbridge::simulator::Manners;
+use meterbridge::simulator::{Direction, Manners};
 use serde_json::json;
 
 use super::{Meters, Scene, dialled};
 use crate::record::within;
+use crate::support::Site;
 
 /// Waits until this command was heard so often.
 async fn heard(meters: &Meters, command: &[u8], times: usize) {
@@ -120,4 +121,28 @@ async fn commands_and_polls_share_the_line() {
     scene.subscriber.packets("house", 3).await;
     scene.gateway.stop().await;
     meters.stop().await;
+}
+
+/// A meter that dials in and says nothing would not dial in again after a restart of the gateway.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_meter_that_dials_in_goes_on_saying_something() {
+    for (format, set_up) in [
+        (Format::Bin32Net, vec!["^^^SYSOFF", "^^^SYSKAI4", "^^^TMPDGC"]),
+        (Format::Ecm1240, Vec::new()),
+    ] {
+        let entry = "\n  - {name: house, kind: brultech, poll: 1s, link: {listen: 127.0.0.1:0}}";
+        let mut scene = Scene::at(&Site::new(entry)).await;
+        let direction = Direction::Connect(scene.gateway.addresses.meters[0].to_string());
+        let every = Duration::from_secs(5);
+        let meters = Meters::start(&[(format, 1)], every, direction, Manners::default()).await;
+        scene.online("house").await;
+        let poll: &[u8] = if format == Format::Ecm1240 { b"\xFCSPK" } else { b"^^^APISPK" };
+        heard(&meters, poll, 3).await;
+        let told = meters.told();
+        let told: Vec<&String> = told.iter().filter(|words| words.starts_with('^')).collect();
+        assert_eq!(told, set_up, "{format:?}");
+        assert_eq!(meters.heard.look(|heard| heard.times(b"\xFCTOGOFF")), 0);
+        scene.gateway.stop().await;
+        meters.stop().await;
+    }
 }
