@@ -98,7 +98,7 @@ impl Call {
             let exchange = timeout_at(self.deadline, connection.exchange(request)).await;
             match exchange {
                 Ok(Ok(answered)) => return Ok(answered),
-                Ok(Err(Failure::NotBegun)) => self.way = None,
+                Ok(Err(Failure::NotSent)) => self.way = None,
                 Ok(Err(Failure::CutOff)) if again => self.way = None,
                 Ok(Err(Failure::CutOff)) => {
                     self.way = None;

@@ -32,7 +32,7 @@ pub(super) enum Failure {
     /// The connection ended when the command was out already; the meter may have obeyed.
     CutOff,
     /// The connection ended before the command was sent: it can go by another one.
-    NotBegun,
+    NotSent,
 }
 
 /// A live connection, as those see it who want something said on it.
@@ -70,7 +70,7 @@ impl Connection {
         let (outcome, told) = oneshot::channel();
         let exchange = Exchange { request, outcome };
         if self.exchanges.send(exchange).await.is_err() {
-            return Err(Failure::NotBegun);
+            return Err(Failure::NotSent);
         }
         told.await.unwrap_or(Err(Failure::CutOff))
     }

@@ -239,7 +239,7 @@ impl Poller {
                 }
                 Ok(answered.packet_of)
             }
-            Err(Failure::NotBegun | Failure::CutOff) => Err(Fault::Ended),
+            Err(Failure::NotSent | Failure::CutOff) => Err(Fault::Ended),
             Err(Failure::Exchange(error)) => Err(match error {
                 ExchangeError::Silent { .. }
                 | ExchangeError::NotAcknowledged { .. }

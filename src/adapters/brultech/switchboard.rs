@@ -38,7 +38,7 @@ impl Identity {
     }
 
     /// Of a meter that sends text, or was not heard yet: the serial number of a GEM has eight digits.
-    pub(super) fn expected(serial: &str) -> Option<Identity> {
+    pub(super) fn by_serial(serial: &str) -> Option<Identity> {
         let number = serial.get(serial.len().checked_sub(5)?..)?.parse().ok()?;
         let model = if serial.len() == 8 { Model::Gem } else { Model::Ecm1240 };
         Some(Identity { serial: serial.into(), number, model })
@@ -187,7 +187,7 @@ impl Switchboard {
         let known = self.0.places.lock().meters.get(serial).map(|known| known.identity.clone());
         known.or_else(|| {
             let expected = self.0.links.iter().any(|link| link.expects(serial));
-            Identity::expected(serial).filter(|_| expected)
+            Identity::by_serial(serial).filter(|_| expected)
         })
     }
 

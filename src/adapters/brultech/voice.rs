@@ -81,7 +81,7 @@ impl Voice {
     /// A reading in a text format was lifted out: it may be the packet that is waited for, and its
     /// meter can be told to use another format.
     pub(super) fn text(&mut self, reading: &TextReading) {
-        if let Some(identity) = Identity::expected(&reading.serial) {
+        if let Some(identity) = Identity::by_serial(&reading.serial) {
             self.switchboard.heard(&self.connection, &identity);
         }
         self.line.text(reading, self.now());
@@ -122,9 +122,9 @@ impl Voice {
             return;
         }
         // The meter may owe answers to what was asked on another connection.
-        if let Some(owed) = self.switchboard.owed(&self.connection) {
-            self.line.set_owed(owed);
-        }
+        let mut owed = self.line.owed();
+        owed.join(&self.switchboard.owed(&self.connection));
+        self.line.set_owed(owed);
         self.line.begin(request, self.now());
         self.asked = Some(Asked { outcome, packet_of: None });
     }
@@ -132,14 +132,14 @@ impl Voice {
 
 impl Drop for Voice {
     fn drop(&mut self) {
-        let failure = if self.line.is_out() { Failure::CutOff } else { Failure::NotBegun };
+        let failure = if self.line.is_out() { Failure::CutOff } else { Failure::NotSent };
         self.line.cancel(self.now());
         self.switchboard.set_owed(&self.connection, self.line.owed());
         self.exchanges.close();
         // First of all, so that whoever is told looks for another connection.
         self.switchboard.close(&self.connection);
         while let Ok(exchange) = self.exchanges.try_recv() {
-            let _ = exchange.outcome.send(Err(Failure::NotBegun));
+            let _ = exchange.outcome.send(Err(Failure::NotSent));
         }
         if let Some(asked) = self.asked.take() {
             let _ = asked.outcome.send(Err(failure));

@@ -217,8 +217,8 @@ impl Line {
         self.shared.owed()
     }
 
-    /// What is known to be owed by the meters of this link, from here or elsewhere; it takes the
-    /// place of what this line knew.
+    /// What is known to be owed by the meters of this link, here and elsewhere; it takes the place of
+    /// what this line knew.
     pub fn set_owed(&mut self, owed: Owed) {
         self.shared.set_owed(owed);
     }

@@ -18,14 +18,11 @@ pub(super) enum Debtor {
 }
 
 impl Switchboard {
-    /// What may still be answered late by whoever is behind a connection; `None` when nobody knows
-    /// who that is.
-    pub(in super::super) fn owed(&self, connection: &Connection) -> Option<Owed> {
+    /// What may still be answered late by whoever is known to be behind a connection.
+    pub(in super::super) fn owed(&self, connection: &Connection) -> Owed {
         let places = self.0.places.lock();
-        let debtors = self.debtors(&places, connection);
-        let mut all: Option<Owed> = None;
-        for debtor in debtors {
-            let all = all.get_or_insert_default();
+        let mut all = Owed::default();
+        for debtor in self.debtors(&places, connection) {
             if let Some(owed) = places.owed.get(&debtor) {
                 all.join(owed);
             }
