@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -36,7 +37,11 @@ impl Site {
     }
 
     fn command(&self, word: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meterbridge"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_meterbridge")), word)
+    }
+
+    fn command_of(&self, program: &Path, word: &str) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(self.0.path()).arg(word).env_remove("RUST_LOG");
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("METERBRIDGE__") {
@@ -177,6 +182,53 @@ fn serial_devices_are_looked_at_and_not_opened() {
     }
 }
 
+/// Root may everything, so that the program runs as nobody there; anybody else is shut out of the
+/// own device. Both the doctor and the gateway say whose it is, who asks, and what to do.
+#[test]
+fn a_port_that_may_not_be_opened_is_told_with_the_fix() {
+    let (_meter, port) = serial_port();
+    let site = Site::new(&meter(&format!("{{serial: {port}}}")));
+    let open_to = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let is_root = rustix::process::geteuid().is_root();
+    open_to(Path::new(&port), if is_root { 0o600 } else { 0 });
+    let copy = site.path("meterbridge");
+    if is_root {
+        // Where it was built may be closed to nobody. By a program of its own: a file that this
+        // process has written might be held open by what other tests start meanwhile.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_meterbridge")).arg(&copy).status();
+        assert!(copied.unwrap().success());
+        open_to(site.0.path(), 0o777);
+    }
+    let program = |word: &str| match is_root {
+        true => {
+            let mut command = site.command_of(&copy, word);
+            command.uid(NOBODY).gid(NOBODY);
+            command
+        }
+        false => site.command(word),
+    };
+    let words = [
+        format!("{port} belongs to user "),
+        format!("mode {}", if is_root { "600" } else { "0" }),
+        "this program runs as user ".to_owned(),
+        " with the groups ".to_owned(),
+        "GROUP=\"dialout\"".to_owned(),
+    ];
+    let output = program("doctor").output().unwrap();
+    let report = String::from_utf8(output.stdout).unwrap();
+    for words in &words {
+        is(&report, "problem", "meters[0].link.serial", words);
+    }
+    assert_eq!(output.status.code(), Some(69));
+    let said: Vec<&str> = words.iter().map(String::as_str).collect();
+    let gateway = Gateway::spawn(program("run"), &[&["permission denied: "], &said[..]].concat());
+    drop(gateway);
+}
+
+const NOBODY: u32 = 65_534;
+
 /// Another program that has a port open.
 struct Reader(Child);
 
@@ -297,7 +349,10 @@ struct Gateway(Child);
 impl Gateway {
     /// Starts it and waits until its log has said all of `words`.
     fn start(site: &Site, words: &[&str]) -> Self {
-        let mut command = site.command("run");
+        Self::spawn(site.command("run"), words)
+    }
+
+    fn spawn(mut command: Command, words: &[&str]) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut gateway = Self(command.spawn().unwrap());
         let mut lines = BufReader::new(gateway.0.stderr.take().unwrap()).lines();
