@@ -117,7 +117,7 @@ impl Call {
         }
         if self.way.is_none() {
             let found = timeout_at(self.deadline, find_way(&self.switchboard, &self.meter)).await;
-            self.way = Some(found.map_err(|_| self.no_way())?);
+            self.way = Some(found.ok().flatten().ok_or_else(|| self.no_way())?);
         }
         self.way.as_ref().ok_or(CommandError::Lost)
     }
@@ -150,10 +150,12 @@ impl Call {
     }
 }
 
-/// The connection to a meter, once it is one's turn there.
-async fn find_way(switchboard: &Switchboard, meter: &Identity) -> Way {
+/// The connection to a meter, once it is one's turn there; none where a meter that used to stay
+/// connected is gone for too long to be waited for.
+async fn find_way(switchboard: &Switchboard, meter: &Identity) -> Option<Way> {
     let mut moves = switchboard.moves();
     let mut waited = false;
+    let patience = Instant::now() + ABSENCE;
     loop {
         moves.borrow_and_update();
         if let Some((connection, fleeting)) = switchboard.way_to(&meter.serial)
@@ -166,12 +168,14 @@ async fn find_way(switchboard: &Switchboard, meter: &Identity) -> Way {
             }
             let polled = switchboard.link(connection.link).poll.is_some();
             let prompt = fleeting || waited || polled;
-            return Way { connection, _turn: turn, prompt, confirmed: false };
+            return Some(Way { connection, _turn: turn, prompt, confirmed: false });
         }
         // The connection comes with a packet, and the next one is a while away.
         waited = true;
-        if moves.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        if switchboard.is_fleeting(&meter.serial) {
+            moves.changed().await.ok()?;
+        } else {
+            timeout_at(patience, moves.changed()).await.ok()?.ok()?;
         }
     }
 }
@@ -181,6 +185,9 @@ pub(super) fn unexpected(reply: &Reply) -> CommandError {
     CommandError::Refused(format!("the meter gave an answer to another question: {reply:?}"))
 }
 
+/// How long a command waits for a meter whose connection is lost: a module dials in again, or is
+/// dialled again, within seconds, and its first packet tells that it is there.
+const ABSENCE: Duration = Duration::from_secs(20);
 /// As in the protocol's timing.
 const HOLD_WAIT: Duration = Duration::from_secs(3);
 const CUT_OFF: &str = "the connection ended before the meter had answered; it may have taken the \

@@ -205,6 +205,11 @@ impl Switchboard {
         Some((Arc::clone(&place.connection), known.fleeting))
     }
 
+    /// Whether the meter's connections end after each packet.
+    pub(super) fn is_fleeting(&self, serial: &str) -> bool {
+        self.0.places.lock().meters.get(serial).is_some_and(|known| known.fleeting)
+    }
+
     /// Who was heard on the line behind a connection.
     pub(super) fn heard_on(&self, connection: &Connection) -> Vec<Identity> {
         let places = self.0.places.lock();
