@@ -17,13 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use self::arguments::{Cli, Command, HealthOptions, SendOptions};
+use crate::bridge::Reload;
 use crate::command::client::{self, Errand, ErrandError};
 use crate::config::{self, Config, ConfigErrors, Loaded, Source};
 use crate::decode;
 use crate::demo;
 use crate::doctor;
 use crate::error::chain;
-use crate::gateway::Gateway;
+use crate::gateway;
 use crate::health;
 use crate::passwd::{self, PasswdError};
 
@@ -68,7 +69,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(cli: Cli) -> Exit {
     match cli.command.unwrap_or(Command::Run(cli.options)) {
-        Command::Run(options) => with_config(&options, run),
+        Command::Run(options) => {
+            let source = source(&options);
+            with_config(&options, |loaded| run(loaded, source))
+        }
         Command::Demo(options) => with_config(&options, demo),
         Command::Simulate(options) => simulate::simulate(&options),
         Command::Check(options) => check(&options),
@@ -143,13 +147,16 @@ fn show(loaded: &Loaded) -> Exit {
 }
 
 /// Runs the gateway until it is told to stop.
-fn run(loaded: Loaded) -> Exit {
+fn run(loaded: Loaded, source: Source) -> Exit {
     start_logging(&loaded.config);
     for note in loaded.notes() {
         tracing::warn!("{note}");
     }
-    let config = loaded.config;
-    serve(async |shutdown| Gateway::build(&config).await?.run(shutdown).await)
+    let reload = Reload::new(move || match config::load(&source) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(errors) => Err(errors.to_string()),
+    });
+    serve(|shutdown| gateway::keep_running(loaded.config, reload, shutdown))
 }
 
 /// Runs the gateway with simulated meters.

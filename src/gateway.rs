@@ -5,33 +5,40 @@
 //! sees the end of its mailbox, the ledger writes what is left and closes the bus, the publisher
 //! says `offline`, and only then web and broker end.
 
+mod again;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::brultech::{
-    Adapter, Ears, LinkId, LinkSettings, MeterSettings, Operator, Switchboard,
+    Adapter, Ears, Left, LinkId, LinkSettings, MeterSettings, Operator, Switchboard,
 };
+use crate::bridge::{Bridge, BridgeError, Reload};
 use crate::broker::{Broker, External, ExternalError, Numbers, Service, ServiceError};
 use crate::bus::Bus;
 use crate::command::desk::Routes;
-use crate::command::directory::{Directory, Expected};
+use crate::command::directory::Directory;
 use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::broker::Mode;
+use crate::error::chain;
 use crate::ledger;
 use crate::links::{self, MeterLink};
 use crate::metrics::Metrics;
 use crate::model::Make;
 use crate::publish::Publisher;
-use crate::store::{DirectoryLock, MeterRow, Store, StoreError};
+use crate::store::{DirectoryLock, Store, StoreError};
 use crate::task::{self, Group};
 use crate::transport::{self, MeterListener, TransportError};
 use crate::web::{self, ApiAccess, MqttAccess, Web};
+
+pub use self::again::keep_running;
 
 /// A gateway whose ports are open and whose state is loaded, and which does not run yet.
 #[derive(Debug)]
@@ -49,6 +56,7 @@ pub struct Gateway {
     data_dir: std::path::PathBuf,
     metrics: Metrics,
     addresses: Addresses,
+    reload: Option<Reload>,
 }
 
 /// Where the gateway can be reached; ports are real, also where 0 was asked for.
@@ -76,6 +84,9 @@ pub enum GatewayError {
     /// Commands cannot be taken in.
     #[error(transparent)]
     Commands(#[from] RouterError),
+    /// Requests cannot be taken in.
+    #[error(transparent)]
+    Requests(#[from] BridgeError),
     /// A meter port is not to be had.
     #[error(transparent)]
     Link(#[from] TransportError),
@@ -144,6 +155,7 @@ impl Gateway {
             data_dir: config.data_dir.clone(),
             metrics: Metrics::default(),
             addresses,
+            reload: None,
         })
     }
 
@@ -157,7 +169,17 @@ impl Gateway {
     /// # Errors
     /// When a part that everything else needs has ended by itself.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
+        self.run_once(shutdown).await.map(|_| ())
+    }
+
+    /// The same; also ends, in the same order, when it is asked to begin again with the
+    /// configuration that is returned then.
+    async fn run_once(
+        self,
+        shutdown: CancellationToken,
+    ) -> Result<Option<Box<Config>>, GatewayError> {
         self.log_addresses();
+        let left = Left::load(&self.store)?;
         let _lock = self.lock;
         let metrics = self.metrics.clone();
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
@@ -173,10 +195,9 @@ impl Gateway {
         if let Numbers::Embedded(stats) = &numbers {
             publisher = publisher.with_broker(Arc::clone(stats));
         }
-        let kept = self.store.meters(Make::Brultech).unwrap_or_default();
-        let configured = self.meters.iter().map(|meter| &*meter.name);
-        publisher.begin(configured.chain(kept.iter().map(|row| row.name.as_str())));
-        let directory = Directory::new(expected(&self.meters, &kept));
+        let expected = left.expected(&self.meters);
+        publisher.begin(expected.iter().map(|meter| &*meter.name));
+        let directory = Directory::new(expected.into_iter());
         let switchboard = Switchboard::new(self.link_settings);
         let (operator, jobs) = Operator::new(switchboard.clone(), metrics.clone());
         let mut routes = Routes::default();
@@ -184,11 +205,23 @@ impl Gateway {
         routes.add_reaching(Make::Brultech, jobs, Arc::new(move |serial| reach.reaches(serial)));
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
+        let (adapter, mailbox, changes) =
+            Adapter::new(self.meters, Arc::clone(&ledger_queue), metrics.clone());
+        let (again, mut begin_again) = mpsc::channel(1);
+        let (bridge, requests) = Bridge::new(
+            self.broker.link(),
+            Arc::clone(&directory),
+            changes,
+            metrics.clone(),
+            &numbers,
+        )?;
+        let bridge = bridge.with_restart(self.reload.map(|reload| (reload, again)));
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
         let web = Web::new(metrics.clone(), numbers)
             .with_base_path(self.base_path)
             .with_mqtt(self.mqtt_access)
-            .with_commands(commands, self.api_access);
+            .with_commands(commands, self.api_access)
+            .with_requests(requests);
         for listener in self.web {
             servers.spawn("web", web::serve(listener, web.clone(), stop_servers.clone()));
         }
@@ -198,14 +231,11 @@ impl Gateway {
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);
 
-        let (adapter, mailbox) =
-            Adapter::new(self.meters, Arc::clone(&ledger_queue), metrics.clone());
         let mut adapters = Group::default();
         spawn_router(&mut adapters, router, &stop_links, &metrics);
-        if !self.links.is_empty() {
-            spawn_operator(&mut adapters, operator, &stop_links, &metrics);
-            spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
-        }
+        spawn_bridge(&mut adapters, bridge, &stop_links, &metrics);
+        spawn_operator(&mut adapters, operator, &stop_links, &metrics);
+        spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
         for (id, link) in self.links {
             let begin = {
@@ -217,23 +247,29 @@ impl Gateway {
             };
             link.spawn(&mut links, begin, stop_links.clone(), metrics.clone());
         }
-        drop(mailbox);
 
+        let mut restart = None;
         let failure = tokio::select! {
             () = shutdown.cancelled() => None,
             ended = servers.ended() => ended,
             ended = pipeline.ended() => ended,
+            Some(config) = begin_again.recv() => {
+                restart = Some(config);
+                None
+            }
         };
         tracing::info!("stopping");
         stop_links.cancel();
         links.finish(GRACE).await;
+        // The adapter serves requests without any link, too, and ends with the last mailbox.
+        drop(mailbox);
         adapters.finish(GRACE).await;
         ledger_queue.close();
         pipeline.finish(GRACE).await;
         stop_servers.cancel();
         servers.finish(GRACE).await;
         tracing::info!("stopped");
-        failure.map_or(Ok(()), |ended| {
+        failure.map_or(Ok(restart), |ended| {
             let reason = ended.failure.unwrap_or_else(|| "it came to its end".to_owned());
             Err(GatewayError::Ended { name: ended.name, reason })
         })
@@ -277,30 +313,6 @@ const PUBLISHER_QUEUE: usize = 1024;
 /// Updates that may wait for the directory of meters.
 const DIRECTORY_QUEUE: usize = 1024;
 
-/// The meters that are known before they are heard.
-fn expected<'a>(
-    configured: &'a [MeterSettings],
-    kept: &'a [MeterRow],
-) -> impl Iterator<Item = Expected> + 'a {
-    let entries = configured.iter().map(|meter| Expected {
-        name: Arc::clone(&meter.name),
-        make: Make::Brultech,
-        serial: meter.serial.as_deref().map(Arc::from),
-    });
-    // A meter that has an entry by now goes by the entry's name.
-    let claimed = |row: &&MeterRow| {
-        configured.iter().any(|meter| {
-            *meter.name != *row.name && meter.serial.as_deref() == Some(row.serial.as_str())
-        })
-    };
-    let kept = kept.iter().filter(move |row| !claimed(row)).map(|row| Expected {
-        name: row.name.as_str().into(),
-        make: row.make,
-        serial: Some(row.serial.as_str().into()),
-    });
-    entries.chain(kept)
-}
-
 /// Runs the router of commands, and again should it fail.
 fn spawn_router(group: &mut Group, router: Router, stop: &CancellationToken, metrics: &Metrics) {
     let (router, token) = (Arc::new(router), stop.clone());
@@ -310,6 +322,17 @@ fn spawn_router(group: &mut Group, router: Router, stop: &CancellationToken, met
     };
     let name = "commands".to_owned();
     group.spawn("commands", task::restarting(name, stop.clone(), metrics.clone(), || {}, start));
+}
+
+/// Runs what takes requests for the gateway itself, and again should it fail.
+fn spawn_bridge(group: &mut Group, bridge: Bridge, stop: &CancellationToken, metrics: &Metrics) {
+    let (bridge, token) = (Arc::new(bridge), stop.clone());
+    let start = move || {
+        let (bridge, stop) = (Arc::clone(&bridge), token.clone());
+        async move { bridge.run(stop).await }
+    };
+    let name = "requests".to_owned();
+    group.spawn("requests", task::restarting(name, stop.clone(), metrics.clone(), || {}, start));
 }
 
 async fn open_broker(config: &Config) -> Result<Service, ServiceError> {
@@ -414,11 +437,14 @@ fn spawn_adapter(
     let adapter = Arc::new(adapter);
     let kept = {
         let data_dir = data_dir.to_owned();
-        move || Store::open(&data_dir).and_then(|store| store.meters(Make::Brultech))
+        move || Store::open(&data_dir).and_then(|store| Left::load(&store))
     };
     let down = {
         let (adapter, kept) = (Arc::clone(&adapter), kept.clone());
-        move || adapter.announce_offline(&kept().unwrap_or_default())
+        move || match kept() {
+            Ok(left) => adapter.announce_offline(&left),
+            Err(error) => tracing::error!(error = chain(&error), "who is offline cannot be told"),
+        }
     };
     let start = move || {
         let (adapter, kept) = (Arc::clone(&adapter), kept.clone());

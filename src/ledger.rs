@@ -5,22 +5,42 @@
 //! burst shares one. When the disk fails, readings go on without it and the failure is counted
 //! and logged; the state is written with the next group that can be.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use tokio::sync::oneshot;
 
 use crate::bus::{Bus, Queue};
 use crate::error::chain;
 use crate::metrics::Metrics;
-use crate::model::{Make, Update};
-use crate::store::{MeterRow, Store, StoreError};
+use crate::model::Update;
+use crate::store::{Changes, MeterRow, Store, StoreError};
 
 /// What an adapter hands over after a frame: what must be kept, then what may be told.
 #[derive(Debug)]
 pub struct Entry {
     /// The meter's state after it.
     pub keep: Option<MeterRow>,
+    /// What somebody changed by request, and waits for.
+    pub change: Option<Box<Pending>>,
     /// What it said, in order.
     pub updates: Vec<Update>,
+}
+
+/// A change that is to be on disk before whoever asked for it hears that it was done.
+#[derive(Debug)]
+pub struct Pending {
+    /// What is to be kept.
+    pub changes: Changes,
+    /// Gets whether it is on disk. Dropped, it is not known.
+    pub kept: Option<oneshot::Sender<bool>>,
+}
+
+impl Entry {
+    /// Something to tell, and nothing to keep.
+    pub fn telling(updates: Vec<Update>) -> Entry {
+        Entry { keep: None, change: None, updates }
+    }
 }
 
 /// The queue that adapters write to. Full for longer than a moment (a disk that hangs), it drops
@@ -45,21 +65,26 @@ pub async fn run(
     metrics: Metrics,
 ) -> Result<(), LedgerError> {
     let mut batch = VecDeque::new();
-    let mut unsaved: HashMap<(Make, String), MeterRow> = HashMap::new();
+    let mut unsaved = Changes::default();
     let mut failing = false;
     while queue.drain(&mut batch).await {
         let mut updates = Vec::with_capacity(batch.len());
+        let mut waiting = Vec::new();
         for entry in batch.drain(..) {
             if let Some(row) = entry.keep {
-                unsaved.insert((row.make, row.serial.clone()), row);
+                unsaved.keep_meter(row);
+            }
+            if let Some(change) = entry.change {
+                unsaved.extend(change.changes);
+                waiting.extend(change.kept);
             }
             updates.extend(entry.updates);
         }
         if !unsaved.is_empty() {
             let write = move || {
-                let outcome = store.keep_meters(unsaved.values());
+                let outcome = store.keep(&unsaved);
                 if outcome.is_ok() {
-                    unsaved.clear();
+                    unsaved = Changes::default();
                 }
                 (store, unsaved, outcome)
             };
@@ -67,6 +92,10 @@ pub async fn run(
             (store, unsaved, outcome) =
                 tokio::task::spawn_blocking(write).await.map_err(|_| LedgerError)?;
             report(outcome, &mut failing, &metrics);
+        }
+        for waiting in waiting {
+            // Whoever asked may be gone.
+            let _ = waiting.send(unsaved.is_empty());
         }
         for update in &updates {
             bus.send(update).await;

@@ -19,6 +19,7 @@
 //! [`task`] is the only place that starts a task. [`simulator`] is the other end of the wire.
 
 pub mod adapters;
+pub mod bridge;
 pub mod broker;
 pub mod bus;
 pub mod cli;
@@ -37,6 +38,7 @@ pub mod model;
 pub mod passwd;
 pub mod process;
 pub mod publish;
+pub mod registry;
 pub mod simulator;
 pub mod store;
 pub mod task;

@@ -13,7 +13,7 @@ use crate::broker::{
 };
 use crate::config::broker as broker_section;
 use crate::config::link::Link;
-use crate::config::meter::{self, Medium, Meter, Polarity, TemperatureUnit, Timeout};
+use crate::config::meter::{self, Meter, Polarity, TemperatureUnit, Timeout};
 use crate::config::{Config, WebAccess, WebSocketMqtt};
 use crate::model::{Channel, SensorType};
 use crate::topic::{BridgeTopic, Topic};
@@ -120,6 +120,7 @@ fn meter_settings(entry: &Meter, link: LinkId) -> MeterSettings {
         serial: entry.serial_number.clone(),
         link,
         id: entry.id.map(|id| id.0.into()),
+        identity: None,
         power_ceiling_w: entry.power_ceiling.watts,
         timeout: match entry.timeout {
             Timeout::Auto => None,
@@ -138,11 +139,7 @@ fn channel_settings(channel: &meter::Channel, btmon: bool) -> ChannelSettings {
         role: channel.role,
         btmon,
         multiplier: channel.multiplier,
-        kind: channel.medium.map(|medium| match medium {
-            Medium::Electricity => SensorType::Electricity,
-            Medium::Gas => SensorType::Gas,
-            Medium::Water => SensorType::Water,
-        }),
+        kind: channel.medium.map(SensorType::from),
         constant: channel.constant,
         id: channel.id.map(|id| id.0.into()),
     }

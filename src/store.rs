@@ -4,14 +4,16 @@
 //! process, however sudden; only a power cut can take back the last commits.
 
 use std::fs::{File, TryLockError};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::model::Make;
 
-/// The version of the tables below; a newer one on disk is refused.
-const SCHEMA_VERSION: i64 = 1;
+/// The version of the tables below; a newer one on disk is refused. 2 has `registry` and `setting`
+/// beside the `meter` of 1, which stays as it is.
+const SCHEMA_VERSION: i64 = 2;
 
 /// The open database.
 #[derive(Debug)]
@@ -32,6 +34,89 @@ pub struct MeterRow {
     /// The adapter's counter state, in the adapter's own form.
     pub state: Vec<u8>,
 }
+
+/// What is to be on disk from now on; of several about the same thing the last one counts.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// By make and serial number; `None`: it is to go.
+    meters: HashMap<(Make, String), Option<MeterRow>>,
+    /// What was asked for by request, in the registry's own form; `None`: it is to go.
+    records: HashMap<(Make, String), Option<String>>,
+    settings: BTreeMap<&'static str, String>,
+}
+
+impl Changes {
+    /// Nothing is to change.
+    pub fn is_empty(&self) -> bool {
+        self.meters.is_empty() && self.records.is_empty() && self.settings.is_empty()
+    }
+
+    /// Keeps the state of a meter.
+    pub fn keep_meter(&mut self, row: MeterRow) {
+        self.meters.insert((row.make, row.serial.clone()), Some(row));
+    }
+
+    /// Forgets the state of a meter.
+    pub fn drop_meter(&mut self, make: Make, serial: &str) {
+        self.meters.insert((make, serial.to_owned()), None);
+    }
+
+    /// Keeps what the registry has of a meter, or forgets it.
+    pub fn record(&mut self, make: Make, serial: &str, record: Option<String>) {
+        self.records.insert((make, serial.to_owned()), record);
+    }
+
+    /// Keeps a setting of the gateway as a whole.
+    pub fn setting(&mut self, key: &'static str, value: String) {
+        self.settings.insert(key, value);
+    }
+
+    /// Adds what comes later.
+    pub fn extend(&mut self, later: Changes) {
+        self.meters.extend(later.meters);
+        self.records.extend(later.records);
+        self.settings.extend(later.settings);
+    }
+
+    fn write(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        for ((make, serial), row) in &self.meters {
+            match row {
+                Some(row) => transaction.prepare_cached(KEEP_METER)?.execute(params![
+                    make.as_str(),
+                    serial,
+                    row.name,
+                    row.state
+                ])?,
+                None => transaction
+                    .prepare_cached("DELETE FROM meter WHERE make = ?1 AND serial = ?2")?
+                    .execute(params![make.as_str(), serial])?,
+            };
+        }
+        for ((make, serial), record) in &self.records {
+            match record {
+                Some(record) => transaction.prepare_cached(KEEP_RECORD)?.execute(params![
+                    make.as_str(),
+                    serial,
+                    record
+                ])?,
+                None => transaction
+                    .prepare_cached("DELETE FROM registry WHERE make = ?1 AND serial = ?2")?
+                    .execute(params![make.as_str(), serial])?,
+            };
+        }
+        for (key, value) in &self.settings {
+            transaction.prepare_cached(KEEP_SETTING)?.execute(params![key, value])?;
+        }
+        Ok(())
+    }
+}
+
+const KEEP_METER: &str = "INSERT INTO meter (make, serial, name, state) VALUES (?1, ?2, ?3, ?4)
+     ON CONFLICT (make, serial) DO UPDATE SET name = ?3, state = ?4";
+const KEEP_RECORD: &str = "INSERT INTO registry (make, serial, record) VALUES (?1, ?2, ?3)
+     ON CONFLICT (make, serial) DO UPDATE SET record = ?3";
+const KEEP_SETTING: &str = "INSERT INTO setting (key, value) VALUES (?1, ?2)
+     ON CONFLICT (key) DO UPDATE SET value = ?2";
 
 /// The database could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -161,28 +246,35 @@ impl Store {
         read().map_err(|source| self.failed(source))
     }
 
-    /// Keeps what is given of these meters, all or nothing.
-    pub fn keep_meters<'a>(
-        &mut self,
-        rows: impl Iterator<Item = &'a MeterRow>,
-    ) -> Result<(), StoreError> {
+    /// What the registry has of the meters of `make`, by serial number.
+    pub fn records(&self, make: Make) -> Result<Vec<(String, String)>, StoreError> {
+        let read = || {
+            let mut statement = self
+                .connection
+                .prepare("SELECT serial, record FROM registry WHERE make = ?1 ORDER BY serial")?;
+            let rows =
+                statement.query_map([make.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<rusqlite::Result<Vec<(String, String)>>>()
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
+    /// A setting of the gateway as a whole, if there is one.
+    pub fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let read = self.connection.query_row(
+            "SELECT value FROM setting WHERE key = ?1",
+            [key],
+            |row| row.get(0),
+        );
+        read.optional().map_err(|source| self.failed(source))
+    }
+
+    /// Makes these changes, all or nothing.
+    pub fn keep(&mut self, changes: &Changes) -> Result<(), StoreError> {
         let path = self.path.clone();
-        let write = || {
+        let mut write = || {
             let transaction = self.connection.transaction()?;
-            {
-                let mut statement = transaction.prepare_cached(
-                    "INSERT INTO meter (make, serial, name, state) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (make, serial) DO UPDATE SET name = ?3, state = ?4",
-                )?;
-                for row in rows {
-                    statement.execute(params![
-                        row.make.as_str(),
-                        row.serial,
-                        row.name,
-                        row.state
-                    ])?;
-                }
-            }
+            changes.write(&transaction)?;
             transaction.commit()
         };
         write().map_err(|source| StoreError::Statement { path, source })
@@ -202,7 +294,17 @@ const TABLES: &str = "
         state BLOB NOT NULL,
         PRIMARY KEY (make, serial)
     ) WITHOUT ROWID;
-    PRAGMA user_version = 1;
+    CREATE TABLE IF NOT EXISTS registry (
+        make TEXT NOT NULL,
+        serial TEXT NOT NULL,
+        record TEXT NOT NULL,
+        PRIMARY KEY (make, serial)
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS setting (
+        key TEXT NOT NULL PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
+    PRAGMA user_version = 2;
     COMMIT;
 ";
 
@@ -219,9 +321,14 @@ mod tests {
             name: "house".into(),
             state: vec![state],
         };
+        let keep = |state| {
+            let mut changes = Changes::default();
+            changes.keep_meter(row(state));
+            changes
+        };
         let mut store = Store::open(dir.path()).unwrap();
-        store.keep_meters([row(1)].iter()).unwrap();
-        store.keep_meters([row(2)].iter()).unwrap();
+        store.keep(&keep(1)).unwrap();
+        store.keep(&keep(2)).unwrap();
         drop(store);
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.meters(Make::Brultech).unwrap(), [row(2)]);
@@ -229,6 +336,43 @@ mod tests {
         drop(store);
         let refusal = Store::open(dir.path()).unwrap_err().to_string();
         assert!(refusal.contains("schema version 99"), "{refusal}");
+    }
+
+    #[test]
+    fn the_registry_is_kept_beside_the_meters_and_the_last_change_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut changes = Changes::default();
+        changes.record(Make::Brultech, "1", Some("{}".into()));
+        changes.record(Make::Brultech, "2", Some("{}".into()));
+        changes.setting("permit", "false".into());
+        let mut later = Changes::default();
+        later.record(Make::Brultech, "2", None);
+        later.drop_meter(Make::Brultech, "2");
+        changes.extend(later);
+        Store::open(dir.path()).unwrap().keep(&changes).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let records = store.records(Make::Brultech).unwrap();
+        assert_eq!(records, [("1".to_owned(), "{}".to_owned())]);
+        assert_eq!(store.setting("permit").unwrap().as_deref(), Some("false"));
+        assert_eq!(store.setting("other").unwrap(), None);
+    }
+
+    #[test]
+    fn tables_of_the_first_version_are_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Connection::open(dir.path().join("meterbridge.db")).unwrap();
+        old.execute_batch(
+            "CREATE TABLE meter (make TEXT NOT NULL, serial TEXT NOT NULL, name TEXT NOT NULL,
+             state BLOB NOT NULL, PRIMARY KEY (make, serial)) WITHOUT ROWID;
+             INSERT INTO meter VALUES ('brultech', '01100603', 'house', x'01');
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(old);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.meters(Make::Brultech).unwrap().len(), 1);
+        assert_eq!(store.records(Make::Brultech).unwrap(), []);
+        assert_eq!(store.version().unwrap(), SCHEMA_VERSION);
     }
 
     #[test]

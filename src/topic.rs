@@ -22,6 +22,10 @@ pub enum Topic {
     Order(Option<String>, Leaf),
     /// `meterbridge/bridge/…`
     Bridge(BridgeTopic),
+    /// `meterbridge/bridge/request/<what>`: what is asked of the gateway.
+    Request(String),
+    /// `meterbridge/bridge/response/<what>`: what became of it.
+    Response(String),
 }
 
 /// What meters are asked by the last level of a topic.
@@ -84,6 +88,8 @@ impl fmt::Display for Topic {
             Topic::Meter(name, state) => write!(f, "powermeter/{name}/state/{}", state.as_str()),
             Topic::Order(Some(name), leaf) => write!(f, "powermeter/{name}/{}", leaf.as_str()),
             Topic::Order(None, leaf) => write!(f, "powermeter/{}", leaf.as_str()),
+            Topic::Request(what) => write!(f, "meterbridge/bridge/request/{what}"),
+            Topic::Response(what) => write!(f, "meterbridge/bridge/response/{what}"),
             Topic::Bridge(topic) => write!(f, "meterbridge/bridge/{}", topic.as_str()),
         }
     }
@@ -116,6 +122,8 @@ fn parse(text: &str) -> Option<Topic> {
         }
         ["powermeter", leaf] => Topic::Order(None, find(&Leaf::ALL, leaf)?),
         ["powermeter", name, leaf] => Topic::Order(Some(name.to_owned()), find(&Leaf::ALL, leaf)?),
+        ["meterbridge", "bridge", "request", what] => Topic::Request(what.to_owned()),
+        ["meterbridge", "bridge", "response", what] => Topic::Response(what.to_owned()),
         ["meterbridge", "bridge", topic] => Topic::Bridge(find(&BridgeTopic::ALL, topic)?),
         _ => return None,
     })
@@ -150,6 +158,11 @@ impl Leaf {
             .iter()
             .flat_map(|leaf| ["+/", ""].map(|name| format!("powermeter/{name}{}", leaf.as_str())))
     }
+}
+
+impl Topic {
+    /// The filter for everything that is asked of the gateway.
+    pub const REQUESTS: &str = "meterbridge/bridge/request/+";
 }
 
 impl BridgeTopic {
@@ -233,6 +246,8 @@ mod tests {
             "meterbridge/bridge/devices".to_owned(),
             "meterbridge/bridge/event".to_owned(),
             "meterbridge/bridge/health".to_owned(),
+            "meterbridge/bridge/request/rename".to_owned(),
+            "meterbridge/bridge/response/rename".to_owned(),
         ];
         for text in topics {
             assert_eq!(text.parse::<Topic>().map(|topic| topic.to_string()), Ok(text));

@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::bridge::Requests;
 use crate::broker::Numbers;
 use crate::command::router::Commands;
 use crate::metrics::{self, Metrics};
@@ -35,6 +36,7 @@ pub struct Web {
     mqtt: MqttAccess,
     refused_origins: Arc<origin::Refusals>,
     api: Option<(Commands, ApiAccess)>,
+    requests: Option<Requests>,
     limits: WebLimits,
     base_path: String,
 }
@@ -45,7 +47,8 @@ impl Web {
         let limits = WebLimits::default();
         let refused_origins = Arc::default();
         let (mqtt, base_path) = (MqttAccess::Off, "/".to_owned());
-        Web { metrics, broker, mqtt, refused_origins, api: None, limits, base_path }
+        let (api, requests) = (None, None);
+        Web { metrics, broker, mqtt, refused_origins, api, requests, limits, base_path }
     }
 
     /// The same, for a proxy that has it under this path. It is served at the root as well, since
@@ -53,6 +56,12 @@ impl Web {
     #[must_use]
     pub fn with_base_path(self, base_path: String) -> Web {
         Web { base_path, ..self }
+    }
+
+    /// The same, with requests for the gateway itself, for those who may send commands.
+    #[must_use]
+    pub fn with_requests(self, requests: Requests) -> Web {
+        Web { requests: Some(requests), ..self }
     }
 
     /// The same, with meters that take commands.
@@ -88,6 +97,7 @@ pub async fn serve(
         .route("/metrics", get(numbers))
         .route("/api/meters", get(api::meters))
         .route("/api/meters/{name}/command", post(api::command))
+        .route("/api/bridge/{what}", post(api::request))
         .route("/mqtt", any(mqtt::upgrade));
     let (limits, base_path) = (web.limits.clone(), web.base_path.clone());
     server::run(listener, under(&base_path, routes.with_state(web)), limits, stop).await

@@ -92,7 +92,10 @@ impl Directory {
         match update {
             Update::Readings(set) => self.table.write().hear(set),
             Update::Availability { name, online } => self.table.write().note(name, *online),
-            Update::Correction(_) => {}
+            Update::Renamed { from, to } => self.table.write().rename(from, to),
+            Update::Described(device) => self.table.write().describe(device),
+            Update::Forgotten { name, device } => self.table.write().forget(name, *device),
+            Update::Correction(_) | Update::Notice(_) => {}
         }
     }
 
@@ -161,6 +164,33 @@ impl Table {
         };
         self.names.insert(Arc::clone(&device.name), device.id);
         self.heard.insert(device.id, Arc::new(heard));
+    }
+
+    /// A meter that was heard gets its name with its next description or reading.
+    fn rename(&mut self, from: &Arc<str>, to: &Arc<str>) {
+        if let Some(expected) = self.expected.remove(from) {
+            let expected = Expected { name: Arc::clone(to), ..expected };
+            self.expected.insert(Arc::clone(to), expected);
+        }
+        if let Some(online) = self.online.remove(from) {
+            self.online.insert(Arc::clone(to), online);
+        }
+    }
+
+    fn describe(&mut self, device: &Arc<Device>) {
+        if let Some(at) = self.heard.get(&device.id).map(|known| known.at) {
+            self.introduce(device);
+            if let Some(known) = self.heard.get_mut(&device.id) {
+                Arc::make_mut(known).at = at;
+            }
+        }
+    }
+
+    fn forget(&mut self, name: &Arc<str>, device: DeviceId) {
+        self.expected.remove(name);
+        self.online.remove(name);
+        self.names.remove(name);
+        self.heard.remove(&device);
     }
 
     fn note(&mut self, name: &Arc<str>, online: bool) {
@@ -259,6 +289,7 @@ pub(crate) mod tests {
             serial: serial.into(),
             name: name.into(),
             adopted: false,
+            new: false,
             sensors,
         }
     }
@@ -283,6 +314,28 @@ pub(crate) mod tests {
 
     fn expected(name: &str, serial: Option<&str>) -> Expected {
         Expected { name: name.into(), make: Make::Brultech, serial: serial.map(Arc::from) }
+    }
+
+    #[test]
+    fn a_meter_is_renamed_and_forgotten_while_nothing_is_heard_of_it() {
+        let directory = Directory::new([expected("any", Some("1"))].into_iter());
+        let renamed = |from: &str, to: &str| Update::Renamed { from: from.into(), to: to.into() };
+        directory.take(&renamed("any", "one"));
+        assert!(directory.find("any").is_none());
+        assert_eq!(&**directory.find("one").unwrap().name(), "one");
+
+        directory.take(&online("house", true));
+        directory.take(&readings("house"));
+        directory.take(&renamed("house", "main"));
+        directory.take(&Update::Described(Arc::new(device("main"))));
+        let Some(Meter::Heard(main)) = directory.find("main") else { panic!() };
+        assert!(main.online && main.at != Timestamp::default());
+        assert!(main.latest.iter().any(|latest| latest.counter.is_some()), "values stay");
+        assert!(directory.find("house").is_none());
+
+        let forgotten = Update::Forgotten { name: "main".into(), device: device("main").id };
+        directory.take(&forgotten);
+        assert_eq!(directory.all().len(), 1);
     }
 
     #[test]

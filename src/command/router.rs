@@ -300,12 +300,13 @@ impl Clerk<'_> {
 }
 
 /// As much of a text from outside as a log line should hold, nothing in it that a terminal obeys.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(80).map(|one| if one.is_control() { '?' } else { one }).collect()
 }
 
 /// Lets ten lines through at once, and then one every five seconds.
-struct Allowance {
+#[derive(Debug)]
+pub(crate) struct Allowance {
     left: u32,
     since: Instant,
     held_back: u64,
@@ -319,7 +320,7 @@ impl Default for Allowance {
 
 impl Allowance {
     /// `Some(n)` when a line may be written now; `n` were held back before it.
-    fn pass(&mut self) -> Option<u64> {
+    pub(crate) fn pass(&mut self) -> Option<u64> {
         let earned = (self.since.elapsed().as_millis() / REFILL.as_millis()).min(u128::from(BURST));
         if earned > 0 {
             self.left = BURST.min(self.left + earned as u32);

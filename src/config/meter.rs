@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::duration;
 use super::link::Link;
 use super::scalar::{HexId, Power};
-use crate::model::Role;
+use crate::model::{Role, SensorType};
 
 /// One meter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +118,16 @@ pub enum Medium {
     Gas,
     /// Litres of water.
     Water,
+}
+
+impl From<Medium> for SensorType {
+    fn from(medium: Medium) -> SensorType {
+        match medium {
+            Medium::Electricity => SensorType::Electricity,
+            Medium::Gas => SensorType::Gas,
+            Medium::Water => SensorType::Water,
+        }
+    }
 }
 
 impl Default for Meter {

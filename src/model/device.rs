@@ -257,6 +257,8 @@ pub struct Device {
     pub name: Arc<str>,
     /// Whether no configuration entry names it.
     pub adopted: bool,
+    /// Whether it was adopted, and nobody has said yet that it is wanted.
+    pub new: bool,
     /// Its sensors; a [`Reading`](super::Reading) names one by its place in this list.
     pub sensors: Vec<Sensor>,
 }

@@ -16,6 +16,8 @@ pub use counter::{Advance, Counter, GEM_PULSES_PER_SECOND};
 pub use device::{Channel, Device, DeviceId, Make, Model, Role, Sensor, SensorId};
 pub use latest::{Latest, Sum, is_clamp, summed_role};
 pub use quantity::{Milli, Quantity, SensorType, Unit};
-pub use reading::{Correction, CorrectionKind, Reading, ReadingSet, Timestamp, Update, Value};
+pub use reading::{
+    Correction, CorrectionKind, Notice, NoticeKind, Reading, ReadingSet, Timestamp, Update, Value,
+};
 pub use seconds::{Elapsed, Seconds};
 pub use total::Total;

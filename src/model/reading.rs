@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Channel, Device, Milli, Sensor};
+use super::{Channel, Device, DeviceId, Milli, Sensor};
 
 /// A moment in UTC, in milliseconds since 1970.
 #[derive(
@@ -141,4 +141,69 @@ pub enum Update {
     },
     /// A counter was corrected.
     Correction(Arc<Correction>),
+    /// A meter goes by another name from now on.
+    Renamed {
+        /// The `<name>` that it had.
+        from: Arc<str>,
+        /// The `<name>` that it has.
+        to: Arc<str>,
+    },
+    /// What a meter is made of has changed, without a word of the meter.
+    Described(Arc<Device>),
+    /// A meter is not wanted any more: what is retained of it goes.
+    Forgotten {
+        /// The `<name>` in `powermeter/<name>/…`.
+        name: Arc<str>,
+        /// Its identity.
+        device: DeviceId,
+    },
+    /// Something happened to what is known of a meter.
+    Notice(Arc<Notice>),
+}
+
+/// Something that happens once, for `meterbridge/bridge/event`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What happened.
+    pub kind: NoticeKind,
+    /// The meter's name, where it has one.
+    pub name: Option<Arc<str>>,
+    /// The meter's serial number.
+    pub serial: Arc<str>,
+    /// The same in words.
+    pub message: String,
+}
+
+/// What happened to what is known of a meter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// A meter that no entry names was let in, or accepted by its owner.
+    Adopted,
+    /// It goes by another name.
+    Renamed,
+    /// Its channels are named or read otherwise.
+    Configured,
+    /// It is not known any more.
+    Removed,
+    /// It goes on where another meter has ended.
+    Replaced,
+    /// It was heard and not let in.
+    Blocked,
+    /// A change made on request gave way to a later one in the configuration.
+    Overruled,
+}
+
+impl NoticeKind {
+    /// The word on the event topic.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NoticeKind::Adopted => "adopted",
+            NoticeKind::Renamed => "renamed",
+            NoticeKind::Configured => "configured",
+            NoticeKind::Removed => "removed",
+            NoticeKind::Replaced => "replaced",
+            NoticeKind::Blocked => "blocked",
+            NoticeKind::Overruled => "overruled",
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::batch::Batch;
-use crate::model::{Correction, Device, Timestamp};
+use crate::model::{Correction, Device, Notice, Timestamp};
 use crate::topic::{BridgeTopic, Topic};
 
 /// A meter as it stands in `meterbridge/bridge/devices`, and in `GET /api/meters`.
@@ -18,6 +18,7 @@ pub(crate) fn describe(device: &Device, online: bool) -> serde_json::Value {
         "model": device.model.as_str(),
         "serial": *device.serial,
         "adopted": device.adopted,
+        "new": device.new,
         "online": online,
         "sensors": device.sensors.len(),
     })
@@ -78,6 +79,19 @@ impl Bridge {
             "before": correction.before,
             "after": correction.after,
             "message": correction.to_string(),
+        });
+        batch.live(&Topic::Bridge(BridgeTopic::Event), |text| text.push_str(&event.to_string()));
+    }
+
+    /// Something that happened to what is known of a meter, for those who listen now.
+    pub(super) fn notice(&self, batch: &mut Batch, notice: &Notice) {
+        let event = json!({
+            "ts": Timestamp::now().seconds(),
+            "type": "registry",
+            "kind": notice.kind.as_str(),
+            "meter": notice.name.as_deref(),
+            "serial": *notice.serial,
+            "message": notice.message,
         });
         batch.live(&Topic::Bridge(BridgeTopic::Event), |text| text.push_str(&event.to_string()));
     }

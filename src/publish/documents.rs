@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::batch::Batch;
-use crate::model::{Channel, Device, Quantity, Sensor, SensorType};
+use crate::model::{Channel, Device, DeviceId, Quantity, Sensor, SensorType};
 use crate::topic::{ConfigDocument, Topic};
 
 /// Publishes all documents. `sensor` comes last: what it refers to is there before it.
@@ -24,6 +24,14 @@ pub(super) fn publish(batch: &mut Batch, device: &Device) {
             ConfigDocument::Sensor => sensors(device),
         };
         batch.retained(&Topic::Config(device.id, document), text);
+    }
+}
+
+/// Takes back all documents of a meter.
+pub(super) fn clear(batch: &mut Batch, device: DeviceId) {
+    batch.retained(&Topic::Tap(device), "");
+    for document in ConfigDocument::ALL {
+        batch.retained(&Topic::Config(device, document), "");
     }
 }
 
@@ -108,7 +116,7 @@ fn port(channel: Channel) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DeviceId, Make, Model, Role, SensorId, Unit};
+    use crate::model::{Make, Model, Role, SensorId, Unit};
 
     fn sensor(channel: Channel, quantity: Quantity, kind: SensorType) -> Sensor {
         let counted = matches!(quantity, Quantity::PPlus | Quantity::Pulse);
@@ -134,6 +142,7 @@ mod tests {
             serial: "01100603".into(),
             name: "house".into(),
             adopted: false,
+            new: false,
             sensors: vec![
                 sensor(Channel::Ch(1), Quantity::PPlus, SensorType::Electricity),
                 sensor(Channel::Line, Quantity::Vrms, SensorType::Electricity),

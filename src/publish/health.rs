@@ -12,7 +12,7 @@ use crate::model::Timestamp;
 
 /// Looks at the numbers now and then, and at how they have changed since.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(crate) struct Health {
     started: Instant,
     looked: Instant,
     broker: Option<Broker>,
@@ -28,17 +28,17 @@ struct Broker {
 }
 
 impl Health {
-    pub(super) fn new() -> Health {
+    pub(crate) fn new() -> Health {
         Health { started: Instant::now(), looked: Instant::now(), broker: None }
     }
 
-    pub(super) fn with_broker(mut self, stats: Arc<BrokerStats>) -> Health {
+    pub(crate) fn with_broker(mut self, stats: Arc<BrokerStats>) -> Health {
         self.broker = Some(Broker { stats, received: 0, from_gateway: 0, sent: 0 });
         self
     }
 
     /// The object to publish. Rates are per second since the last look.
-    pub(super) fn look(&mut self, metrics: &Metrics) -> Value {
+    pub(crate) fn look(&mut self, metrics: &Metrics) -> Value {
         let now = Instant::now();
         let seconds = now.duration_since(self.looked).as_secs_f64();
         self.looked = now;

@@ -24,7 +24,7 @@ use crate::topic::{BridgeTopic, MeterState, Topic};
 use batch::Batch;
 use bridge::Bridge;
 pub(crate) use bridge::describe;
-use health::Health;
+pub(crate) use health::Health;
 
 /// Turns updates into messages until the bus is closed.
 #[derive(Debug)]
@@ -128,6 +128,10 @@ impl Publisher {
                 self.devices_changed |= self.online.insert(name, online) != Some(online);
             }
             Update::Correction(correction) => self.bridge.correction(&mut self.batch, &correction),
+            Update::Renamed { from, to } => self.rename(&from, to),
+            Update::Described(device) => self.describe(&device),
+            Update::Forgotten { name, device } => self.forget(&name, device),
+            Update::Notice(notice) => self.bridge.notice(&mut self.batch, &notice),
         }
         self.send();
     }
@@ -136,7 +140,7 @@ impl Publisher {
         let known = self.meters.entry(set.device.id).or_insert_with(|| Known::unknown(set));
         if known.is_changed(set) {
             documents::publish(&mut self.batch, &set.device);
-            known.update(set);
+            known.update(&set.device);
             self.devices_changed = true;
         }
         let seconds = set.at.seconds();
@@ -162,6 +166,34 @@ impl Publisher {
         }
         known.pulses = set.pulses;
         channels::publish(&mut self.batch, known, set.at);
+    }
+
+    /// Nothing of the meter is left under its old name.
+    fn rename(&mut self, from: &Arc<str>, to: Arc<str>) {
+        let online = self.online.remove(from).unwrap_or(false);
+        let topic = |name: &str| Topic::Meter(name.to_owned(), MeterState::Availability);
+        self.batch.retained(&topic(from), "");
+        self.batch.retained(&topic(&to), if online { "online" } else { "offline" });
+        self.online.insert(to, online);
+        self.devices_changed = true;
+    }
+
+    /// A meter that was not heard yet is described with its first packet.
+    fn describe(&mut self, device: &Arc<Device>) {
+        if let Some(known) = self.meters.get_mut(&device.id) {
+            documents::publish(&mut self.batch, device);
+            known.update(device);
+            self.devices_changed = true;
+        }
+    }
+
+    fn forget(&mut self, name: &Arc<str>, device: DeviceId) {
+        let topic = Topic::Meter(name.to_string(), MeterState::Availability);
+        self.batch.retained(&topic, "");
+        documents::clear(&mut self.batch, device);
+        self.online.remove(name);
+        self.meters.remove(&device);
+        self.devices_changed = true;
     }
 
     fn publish_health(&mut self) {
@@ -205,12 +237,12 @@ impl Known {
             || (!Arc::ptr_eq(&self.device, &set.device) && self.device != set.device)
     }
 
-    /// Takes over the set's device; values stay with their sensors.
-    fn update(&mut self, set: &ReadingSet) {
+    /// Takes over the device; values stay with their sensors.
+    fn update(&mut self, device: &Arc<Device>) {
         let sensors = self.device.sensors.iter().map(|sensor| sensor.id);
         let before: HashMap<_, _> = sensors.zip(self.latest.iter().copied()).collect();
-        let now = set.device.sensors.iter();
+        let now = device.sensors.iter();
         self.latest = now.map(|one| before.get(&one.id).copied().unwrap_or_default()).collect();
-        self.device = Arc::clone(&set.device);
+        self.device = Arc::clone(device);
     }
 }

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -16,6 +16,7 @@ use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
 use super::{Web, origin};
+use crate::bridge::request::{self, Status};
 use crate::broker::{Caller, Gate, Refusal};
 use crate::command::directory::Meter;
 use crate::command::grammar::{LARGEST, Reply, Verdict};
@@ -76,16 +77,59 @@ pub(super) async fn command(
         let words = "broker.acl does not let this user send commands to this meter";
         return refused(StatusCode::FORBIDDEN, words);
     }
-    let payload = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, LARGEST)).await {
-        Ok(Ok(payload)) => payload,
-        Ok(Err(_)) => {
-            let words = format!("the command has more than {LARGEST} bytes, or came to no end");
-            return refused(StatusCode::PAYLOAD_TOO_LARGE, &words);
-        }
-        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the command came to no end"),
+    let payload = match payload(body, LARGEST).await {
+        Ok(payload) => payload,
+        Err(response) => return response,
     };
     let reply = commands.ask(&name, &payload).await;
     (status(&reply), [(CONTENT_TYPE, "application/json")], reply.text).into_response()
+}
+
+/// What is asked of the gateway itself; the answer is the response.
+pub(super) async fn request(
+    State(web): State<Web>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(what): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if origin::check(&headers).is_err() {
+        let words = "a page of another site may not send requests (Origin is not this host)";
+        return refused(StatusCode::FORBIDDEN, words);
+    }
+    let caller = match enter(&web, peer, &headers).await {
+        Ok((caller, _)) => caller,
+        Err(response) => return response,
+    };
+    if !caller.may_publish(&Topic::Request(what.clone()).to_string()) {
+        return refused(StatusCode::FORBIDDEN, "broker.acl does not let this user send this request");
+    }
+    let Some(requests) = &web.requests else { return StatusCode::NOT_FOUND.into_response() };
+    let payload = match payload(body, request::LARGEST).await {
+        Ok(payload) => payload,
+        Err(response) => return response,
+    };
+    let response = requests.ask(&what, &payload).await;
+    let status = match response.status {
+        Status::Done => StatusCode::OK,
+        Status::Misunderstood => StatusCode::BAD_REQUEST,
+        Status::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Status::NoSuchMeter => StatusCode::NOT_FOUND,
+        Status::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+        Status::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, [(CONTENT_TYPE, "application/json")], response.text).into_response()
+}
+
+async fn payload(body: Body, largest: usize) -> Result<Bytes, Response> {
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, largest)).await {
+        Ok(Ok(payload)) => Ok(payload),
+        Ok(Err(_)) => {
+            let words = format!("the command has more than {largest} bytes, or came to no end");
+            Err(refused(StatusCode::PAYLOAD_TOO_LARGE, &words))
+        }
+        Err(_) => Err(refused(StatusCode::REQUEST_TIMEOUT, "the command came to no end")),
+    }
 }
 
 /// Lets a request in, or says why not.

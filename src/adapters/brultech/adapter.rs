@@ -1,6 +1,6 @@
 //! The owner of all Brultech meters: packets in, readings and availability out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +8,17 @@ use meter_protocols::brultech::Packet;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::entries::Entries;
-use super::meter::{Meter, MeterState};
-use super::sensors;
+use super::entries::{Entries, Reason};
+use super::meter::Meter;
 use super::settings::{LinkId, MeterSettings};
+use super::{sensors, state};
+use crate::command::directory::Expected;
 use crate::ledger::{Entry, LedgerQueue};
 use crate::metrics::Metrics;
 use crate::model::{Make, Timestamp, Update};
-use crate::store::MeterRow;
+use crate::registry::Registry;
+use crate::registry::change::{Asked, ChangesIn};
+use crate::store::{MeterRow, Store, StoreError};
 
 /// A packet, as a connection hands it over.
 #[derive(Debug)]
@@ -36,53 +39,86 @@ pub type Mailbox = mpsc::Sender<Arrival>;
 #[derive(Debug)]
 pub struct Adapter {
     settings: Vec<MeterSettings>,
-    arrivals: Mutex<mpsc::Receiver<Arrival>>,
+    intake: Mutex<Intake>,
     ledger: LedgerQueue,
     metrics: Metrics,
 }
 
+#[derive(Debug)]
+struct Intake {
+    arrivals: mpsc::Receiver<Arrival>,
+    changes: mpsc::Receiver<Asked>,
+}
+
+/// What earlier runs have left on disk.
+#[derive(Debug)]
+pub struct Left {
+    /// The state of every meter that was ever heard.
+    pub rows: Vec<MeterRow>,
+    /// What requests have changed.
+    pub registry: Registry,
+}
+
+impl Left {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn load(store: &Store) -> Result<Left, StoreError> {
+        let rows = store.meters(Make::Brultech)?;
+        Ok(Left { rows, registry: Registry::load(store, Make::Brultech)? })
+    }
+
+    /// The meters that can be expected, by name and by serial number where that is known.
+    pub fn expected(&self, settings: &[MeterSettings]) -> Vec<Expected> {
+        Entries::new(settings, &self.rows, self.registry.clone()).expected()
+    }
+}
+
 impl Adapter {
-    /// An adapter for these configuration entries, and where its connections leave packets.
+    /// An adapter for these configuration entries, where its connections leave packets, and where
+    /// changes are asked for.
     pub fn new(
         settings: Vec<MeterSettings>,
         ledger: LedgerQueue,
         metrics: Metrics,
-    ) -> (Adapter, Mailbox) {
+    ) -> (Adapter, Mailbox, ChangesIn) {
         let (mailbox, arrivals) = mpsc::channel(MAILBOX);
-        (Adapter { settings, arrivals: Mutex::new(arrivals), ledger, metrics }, mailbox)
+        let (asked, changes) = mpsc::channel(CHANGES);
+        let intake = Mutex::new(Intake { arrivals, changes });
+        (Adapter { settings, intake, ledger, metrics }, mailbox, asked)
     }
 
     /// Says of every meter that it cannot be heard: before the first packet, and after a failure.
-    pub fn announce_offline(&self, kept: &[MeterRow]) {
-        let configured = self.settings.iter().map(|settings| Arc::clone(&settings.name));
-        let mut names: Vec<Arc<str>> = configured.collect();
-        names.extend(kept.iter().map(|row| Arc::from(row.name.as_str())));
-        names.sort();
-        names.dedup();
+    pub fn announce_offline(&self, left: &Left) {
+        let expected = left.expected(&self.settings).into_iter();
         let updates =
-            names.into_iter().map(|name| Update::Availability { name, online: false }).collect();
+            expected.map(|meter| Update::Availability { name: meter.name, online: false });
         self.metrics.meters_online.set(0);
-        self.ledger.push_now(Entry { keep: None, updates });
+        self.ledger.push_now(Entry::telling(updates.collect()));
     }
 
-    /// Serves until every connection is gone. `kept` is what earlier runs left on disk.
-    pub async fn run(&self, kept: Vec<MeterRow>) -> Result<(), std::convert::Infallible> {
-        let mut arrivals = self.arrivals.lock().await;
-        let mut meters = Meters::new(&self.settings, kept);
+    /// Serves until every connection is gone. `left` is what earlier runs left on disk.
+    pub async fn run(&self, left: Left) -> Result<(), std::convert::Infallible> {
+        let mut intake = self.intake.lock().await;
+        let Intake { arrivals, changes } = &mut *intake;
+        let mut meters = Meters::new(&self.settings, left);
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut entry = meters.begin();
         loop {
-            let entry = tokio::select! {
-                arrival = arrivals.recv() => match arrival {
-                    Some(arrival) => Some(meters.hear(&arrival, &self.metrics)),
-                    None => break,
-                },
-                _ = tick.tick() => meters.time_out(),
-            };
             if let Some(entry) = entry {
                 self.ledger.push(entry).await;
             }
             self.metrics.meters_online.set(meters.online as u64);
+            entry = tokio::select! {
+                arrival = arrivals.recv() => match arrival {
+                    Some(arrival) => meters.hear(&arrival, &self.metrics),
+                    None => break,
+                },
+                Some(asked) = changes.recv() => meters.answer(asked),
+                _ = tick.tick() => meters.time_out(),
+            };
         }
         if let Some(entry) = meters.all_offline() {
             self.ledger.push(entry).await;
@@ -91,46 +127,62 @@ impl Adapter {
     }
 }
 
+/// Changes that may wait.
+const CHANGES: usize = 16;
 /// Packets that may wait: about one second of a thousand meters.
 const MAILBOX: usize = 1024;
 
 /// The meters heard since the start.
-struct Meters {
-    entries: Entries,
-    kept: HashMap<String, MeterRow>,
-    heard: HashMap<Key, Listening>,
-    online: usize,
+pub(super) struct Meters {
+    pub(super) entries: Entries,
+    /// What is on disk of the others.
+    pub(super) kept: HashMap<Arc<str>, MeterRow>,
+    pub(super) heard: HashMap<Key, Listening>,
+    pub(super) online: usize,
 }
 
 /// A meter's identity as packets carry it: kind, unit id and serial number.
-type Key = (bool, u8, u16);
+pub(super) type Key = (bool, u8, u16);
 
 /// A meter and whether it can be heard.
-struct Listening {
-    meter: Meter,
-    online: bool,
+pub(super) struct Listening {
+    pub(super) meter: Meter,
+    pub(super) online: bool,
     last: Instant,
     /// The longest recent time between two packets.
     interval: Option<Duration>,
 }
 
 impl Meters {
-    fn new(settings: &[MeterSettings], kept: Vec<MeterRow>) -> Meters {
-        let names =
-            kept.iter().map(|row| (row.serial.clone(), Arc::from(row.name.as_str()))).collect();
-        let kept = kept.into_iter().map(|row| (row.serial.clone(), row)).collect();
-        let entries = Entries::new(settings, &names);
+    fn new(settings: &[MeterSettings], left: Left) -> Meters {
+        let entries = Entries::new(settings, &left.rows, left.registry);
+        let kept = left.rows.into_iter().map(|row| (Arc::from(row.serial.as_str()), row)).collect();
         Meters { entries, kept, heard: HashMap::new(), online: 0 }
     }
 
-    fn hear(&mut self, arrival: &Arrival, metrics: &Metrics) -> Entry {
+    /// What was found out by comparing the configuration with what was left.
+    fn begin(&mut self) -> Option<Entry> {
+        let mut updates = Vec::new();
+        let change = self.entries.found(&mut updates);
+        (change.is_some() || !updates.is_empty()).then_some(Entry { keep: None, change, updates })
+    }
+
+    fn hear(&mut self, arrival: &Arrival, metrics: &Metrics) -> Option<Entry> {
         let packet = &*arrival.packet;
         let key = (packet.format.is_ecm(), packet.unit_id, packet.serial_number);
-        let (entries, kept) = (&mut self.entries, &mut self.kept);
-        let listening =
-            self.heard.entry(key).or_insert_with(|| Listening::begin(arrival, entries, kept));
+        let mut updates = Vec::with_capacity(2);
+        let listening = match self.heard.entry(key) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(place) => {
+                let begun = Listening::begin(arrival, &mut self.entries, &mut self.kept);
+                let Ok((listening, before)) = begun else { return self.begin() };
+                let to = Arc::clone(&listening.meter.device().name);
+                updates.extend(before.map(|from| Update::Renamed { from, to }));
+                place.insert(listening)
+            }
+        };
+        let change = self.entries.found(&mut updates);
         let heard = listening.meter.hear(packet, arrival.at);
-        let mut updates = Vec::with_capacity(2 + heard.corrections.len());
         let name = Arc::clone(&listening.meter.device().name);
         if listening.note_packet() {
             self.online += 1;
@@ -143,7 +195,7 @@ impl Meters {
             updates.push(Update::Correction(Arc::new(correction)));
         }
         updates.push(Update::Readings(heard.set));
-        Entry { keep: listening.row(), updates }
+        Some(Entry { keep: listening.row(), change, updates })
     }
 
     /// Meters that have been silent for too long.
@@ -162,7 +214,7 @@ impl Meters {
             })
             .collect();
         self.online -= updates.len();
-        (!updates.is_empty()).then_some(Entry { keep: None, updates })
+        (!updates.is_empty()).then(|| Entry::telling(updates))
     }
 
     fn all_offline(&mut self) -> Option<Entry> {
@@ -176,22 +228,25 @@ impl Meters {
             })
             .collect();
         self.online = 0;
-        (!updates.is_empty()).then_some(Entry { keep: None, updates })
+        (!updates.is_empty()).then(|| Entry::telling(updates))
     }
 }
 
 impl Listening {
+    /// A meter that is heard for the first time, and the name it was expected under where that is
+    /// another.
     fn begin(
         arrival: &Arrival,
         entries: &mut Entries,
-        kept: &mut HashMap<String, MeterRow>,
-    ) -> Listening {
+        kept: &mut HashMap<Arc<str>, MeterRow>,
+    ) -> Result<(Listening, Option<Arc<str>>), Reason> {
         let packet = &*arrival.packet;
-        let serial = packet.serial();
-        let claim = entries.claim(&serial, sensors::model(packet.format), arrival.link);
-        let state = kept.remove(&serial).and_then(|row| read_state(&row));
-        let meter = Meter::new(packet, arrival.at, claim.settings, claim.adopted, state);
-        Listening { meter, online: false, last: Instant::now(), interval: None }
+        let serial = Arc::from(packet.serial());
+        let claim = entries.claim(&serial, sensors::model(packet.format), arrival.link)?;
+        let state = kept.remove(&serial).and_then(|row| state::read(&row));
+        let meter = Meter::new(packet, arrival.at, claim.settings, claim.standing, state);
+        let listening = Listening { meter, online: false, last: Instant::now(), interval: None };
+        Ok((listening, claim.before))
     }
 
     /// Returns whether the meter was offline before.
@@ -215,36 +270,13 @@ impl Listening {
         settings.timeout.unwrap_or_else(from_interval)
     }
 
-    fn row(&self) -> Option<MeterRow> {
+    /// What is to be on disk of it.
+    pub(super) fn row(&self) -> Option<MeterRow> {
         let device = self.meter.device();
-        let mut state = vec![STATE_VERSION];
-        state = postcard::to_extend(self.meter.state(), state)
-            .map_err(|error| tracing::error!(%error, "counter state cannot be written"))
-            .ok()?;
-        let (serial, name) = (device.serial.to_string(), device.name.to_string());
-        Some(MeterRow { make: Make::Brultech, serial, name, state })
+        state::row(&device.serial, &device.name, self.meter.state())
     }
 }
 
-/// The first byte of a kept state; raised when [`MeterState`] changes its shape.
-const STATE_VERSION: u8 = 1;
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Until the interval is known: longer than the longest that a GEM can be set to, 256 s.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(300);
-
-fn read_state(row: &MeterRow) -> Option<MeterState> {
-    let state = match row.state.split_first() {
-        Some((&STATE_VERSION, state)) => postcard::from_bytes(state).map_err(|e| e.to_string()),
-        Some((version, _)) => Err(format!("it has version {version}")),
-        None => Err("it is empty".to_owned()),
-    };
-    state
-        .map_err(|error| {
-            tracing::error!(
-                serial = row.serial,
-                error,
-                "the kept counter state cannot be read: totals begin at the meter's counters again"
-            );
-        })
-        .ok()
-}

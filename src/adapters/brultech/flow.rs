@@ -68,6 +68,11 @@ impl Clamp {
         }
     }
 
+    /// Goes on with the totals of another clamp.
+    pub(super) fn go_on_from(&mut self, other: &Clamp) {
+        (self.taken, self.given) = (other.taken, other.given);
+    }
+
     /// Whether one of the counters stands lower than before.
     pub(super) fn fell(&self, raw: RawClamp) -> bool {
         raw.absolute < self.absolute.last()
@@ -162,7 +167,8 @@ impl Clamp {
             // The first packet that tells the direction. What the absolute counter had before it
             // is published already, so only this counter's own past is taken over.
             self.polarized = Some(Counter::new(raw.modulus, value));
-            if !settings.swapped() {
+            // Not so where the totals are another meter's, which did tell it.
+            if !settings.swapped() && self.given == Total::default() {
                 self.given = Total::start(value, settings.multiplier);
             }
             return None;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::flow::{Clamp, RawClamp};
 use super::pulses::PulseInput;
 use super::sensors::{self, Inputs};
-use super::settings::MeterSettings;
+use super::settings::{MeterSettings, Standing};
 use crate::model::{
     Advance, Channel, Correction, CorrectionKind, Device, Elapsed, Milli, Model, Quantity, Reading,
     ReadingSet, Seconds, Sensor, Timestamp, Value,
@@ -18,7 +18,7 @@ use crate::model::{
 #[derive(Debug)]
 pub(super) struct Meter {
     settings: MeterSettings,
-    adopted: bool,
+    standing: Standing,
     inputs: Inputs,
     device: Arc<Device>,
     state: MeterState,
@@ -38,6 +38,15 @@ pub(super) struct MeterState {
     temperatures: u8,
 }
 
+/// What an earlier packet left of a meter.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Kept {
+    /// The counters go on from here.
+    Same(MeterState),
+    /// Another meter's: the totals go on from here, the counters begin with the next packet.
+    Handed(MeterState),
+}
+
 /// What one packet gave.
 #[derive(Debug)]
 pub(super) struct Heard {
@@ -52,19 +61,33 @@ impl Meter {
         packet: &Packet,
         at: Timestamp,
         settings: MeterSettings,
-        adopted: bool,
-        kept: Option<MeterState>,
+        standing: Standing,
+        kept: Option<Kept>,
     ) -> Meter {
         let model = sensors::model(packet.format);
-        let kept = kept.filter(|state| state.fits(model));
-        let fresh = kept.is_none();
-        let mut state = kept.unwrap_or_else(|| MeterState::first(packet, at, &settings));
+        let (mut state, fresh) = match kept {
+            Some(Kept::Same(state)) if state.fits(model) => (state, false),
+            Some(Kept::Handed(state)) => (MeterState::taken_over(state, packet, at, &settings), true),
+            _ => (MeterState::first(packet, at, &settings), true),
+        };
         for (input, n) in state.pulses.iter_mut().zip(1..) {
             input.adopt(settings.channel(Channel::Pulse(n)));
         }
         let inputs = state.inputs(model);
-        let device = sensors::device(&packet.serial(), &settings, adopted, inputs);
-        Meter { settings, adopted, inputs, device: Arc::new(device), state, fresh }
+        let device = sensors::device(&packet.serial(), &settings, standing, inputs);
+        Meter { settings, standing, inputs, device: Arc::new(device), state, fresh }
+    }
+
+    /// Takes other settings; totals go on, and whatever is read otherwise is so from the next
+    /// packet on.
+    pub(super) fn configure(&mut self, settings: MeterSettings, standing: Standing) {
+        for (input, n) in self.state.pulses.iter_mut().zip(1..) {
+            input.adopt(settings.channel(Channel::Pulse(n)));
+        }
+        (self.settings, self.standing) = (settings, standing);
+        let serial = Arc::clone(&self.device.serial);
+        let device = sensors::device(&serial, &self.settings, self.standing, self.inputs);
+        self.device = Arc::new(device);
     }
 
     /// The meter as it is now.
@@ -98,7 +121,7 @@ impl Meter {
             // An input has shown itself that was not known before.
             self.inputs = inputs;
             let serial = Arc::clone(&self.device.serial);
-            self.device = Arc::new(sensors::device(&serial, &self.settings, self.adopted, inputs));
+            self.device = Arc::new(sensors::device(&serial, &self.settings, self.standing, inputs));
         }
         let seconds = match elapsed {
             Elapsed::Seconds { seconds, .. } => Some(seconds),
@@ -186,6 +209,25 @@ impl MeterState {
                 .collect(),
             temperatures: 0,
         }
+    }
+
+    /// The state of a meter that goes on in the place of another: the other's totals, and counters
+    /// that begin with this packet. What only one of the two has ends or begins.
+    fn taken_over(
+        other: MeterState,
+        packet: &Packet,
+        at: Timestamp,
+        settings: &MeterSettings,
+    ) -> MeterState {
+        let mut state = MeterState::first(packet, at, settings);
+        let clamps = state.clamps.iter_mut().zip(other.clamps);
+        for (clamp, other) in clamps.chain(state.aux.iter_mut().zip(other.aux)) {
+            clamp.go_on_from(&other);
+        }
+        for (input, other) in state.pulses.iter_mut().zip(other.pulses) {
+            input.go_on_from(other);
+        }
+        state
     }
 
     /// Whether this state was kept by the same model: a serial number can be given to another.

@@ -11,6 +11,7 @@
 
 mod adapter;
 mod call;
+mod changes;
 mod ears;
 mod entries;
 mod exchange;
@@ -22,10 +23,11 @@ mod pulses;
 mod requests;
 mod sensors;
 mod settings;
+mod state;
 mod switchboard;
 mod voice;
 
-pub use adapter::{Adapter, Arrival, Mailbox};
+pub use adapter::{Adapter, Arrival, Left, Mailbox};
 pub use ears::Ears;
 pub use operator::Operator;
 pub use poll::Unit;

@@ -37,6 +37,11 @@ impl PulseInput {
         }
     }
 
+    /// Goes on with the totals of another input.
+    pub(super) fn go_on_from(&mut self, other: PulseInput) {
+        *self = PulseInput { counter: self.counter.clone(), ..other };
+    }
+
     /// The counter's value in the last packet.
     pub(super) fn last(&self) -> u32 {
         self.counter.last() as u32

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use meter_protocols::brultech::Format;
 
-use super::settings::{ChannelSettings, MeterSettings};
+use super::settings::{ChannelSettings, MeterSettings, Standing};
 use crate::model::{
     Channel, Device, DeviceId, Make, Model, Quantity, Sensor, SensorId, SensorType, Unit,
 };
@@ -44,10 +44,11 @@ pub(super) fn clamps(model: Model) -> usize {
 pub(super) fn device(
     serial: &str,
     settings: &MeterSettings,
-    adopted: bool,
+    standing: Standing,
     inputs: Inputs,
 ) -> Device {
-    let mut list = List { serial, settings, sensors: Vec::new() };
+    let identity = settings.identity.as_deref().unwrap_or(serial);
+    let mut list = List { identity, settings, sensors: Vec::new() };
     for n in 1..=clamps(inputs.model) as u8 {
         list.clamp(Channel::Ch(n), inputs.direction);
     }
@@ -62,18 +63,19 @@ pub(super) fn device(
             .for_each(|bit| list.push(Channel::T(bit + 1), Quantity::Temperature));
     }
     Device {
-        id: settings.id.unwrap_or_else(|| DeviceId::derive(Make::Brultech, serial)),
+        id: settings.id.unwrap_or_else(|| DeviceId::derive(Make::Brultech, identity)),
         make: Make::Brultech,
         model: inputs.model,
         serial: serial.into(),
         name: settings.name.clone(),
-        adopted,
+        adopted: standing != Standing::Configured,
+        new: standing == Standing::New,
         sensors: list.sensors,
     }
 }
 
 struct List<'a> {
-    serial: &'a str,
+    identity: &'a str,
     settings: &'a MeterSettings,
     sensors: Vec<Sensor>,
 }
@@ -94,7 +96,7 @@ impl List<'_> {
         let is_main = matches!(quantity, Quantity::PPlus | Quantity::Pulse | Quantity::Temperature);
         let overriding = settings.id.filter(|_| is_main);
         let name = settings.name.clone().unwrap_or_else(|| Arc::from(channel.to_string()));
-        let derived = || SensorId::derive(Make::Brultech, self.serial, channel, quantity);
+        let derived = || SensorId::derive(Make::Brultech, self.identity, channel, quantity);
         self.sensors.push(Sensor {
             id: overriding.unwrap_or_else(derived),
             channel,

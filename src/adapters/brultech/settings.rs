@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::poll::Unit;
+use crate::config::meter::{self, Medium};
 use crate::model::{Channel, DeviceId, Role, SensorId, SensorType};
+use crate::registry::record::Record;
 
 /// One entry under `meters:` of kind `brultech`.
 #[derive(Debug, Clone)]
@@ -18,6 +20,8 @@ pub struct MeterSettings {
     pub link: LinkId,
     /// Overrides the derived device id.
     pub id: Option<DeviceId>,
+    /// The serial number that ids are made from, where that is another meter's than its own.
+    pub identity: Option<Arc<str>>,
     /// The most power that a channel is believed to have, W.
     pub power_ceiling_w: f64,
     /// No packet for so long = offline; `None`: from the interval seen.
@@ -51,6 +55,22 @@ pub struct LinkSettings {
 /// The place of a link in the list of links; meter entries with the same link share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LinkId(pub usize);
+
+impl LinkId {
+    /// No link: nobody is heard there.
+    pub(super) const NONE: LinkId = LinkId(usize::MAX);
+}
+
+/// How a meter came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// An entry of the configuration names it.
+    Configured,
+    /// It was adopted, and somebody has said that it is wanted.
+    Accepted,
+    /// It was adopted, and nobody has said anything of it.
+    New,
+}
 
 /// One entry under `channels:`.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +107,36 @@ impl Default for ChannelSettings {
 }
 
 impl ChannelSettings {
+    /// In the words of the configuration.
+    pub(super) fn values(&self) -> meter::Channel {
+        meter::Channel {
+            name: self.name.as_deref().map(str::to_owned),
+            role: self.role,
+            multiplier: self.multiplier,
+            medium: match self.kind {
+                Some(SensorType::Electricity) => Some(Medium::Electricity),
+                Some(SensorType::Gas) => Some(Medium::Gas),
+                Some(SensorType::Water) => Some(Medium::Water),
+                Some(SensorType::Temperature | SensorType::Other) | None => None,
+            },
+            constant: self.constant,
+            id: None,
+        }
+    }
+
+    /// The same channel with other values; id and polarity stay.
+    pub(super) fn with(&self, values: &meter::Channel) -> ChannelSettings {
+        ChannelSettings {
+            name: values.name.as_deref().map(Arc::from),
+            role: values.role,
+            btmon: self.btmon,
+            multiplier: values.multiplier,
+            kind: values.medium.map(SensorType::from),
+            constant: values.constant,
+            id: self.id,
+        }
+    }
+
     /// Whether the polarized counter stands for energy taken.
     pub(super) fn swapped(&self) -> bool {
         self.btmon && self.role.counts_both_ways()
@@ -127,6 +177,7 @@ impl MeterSettings {
             serial: None,
             link,
             id: None,
+            identity: None,
             power_ceiling_w: DEFAULT_POWER_CEILING_W,
             timeout: None,
             poll: None,
@@ -134,6 +185,25 @@ impl MeterSettings {
             channels: HashMap::new(),
             other_channels: ChannelSettings::default(),
         }
+    }
+
+    /// The same with what requests have changed, but for the name. What the configuration says
+    /// otherwise by now is taken out of `record` and added to `overruled`.
+    pub(super) fn changed(
+        &self,
+        record: &mut Record,
+        overruled: &mut Vec<String>,
+    ) -> MeterSettings {
+        let mut settings = self.clone();
+        settings.identity = record.identity.as_deref().map(Arc::from);
+        let keys: Vec<String> = record.channels.keys().cloned().collect();
+        for key in keys {
+            let Ok(channel) = key.parse::<Channel>() else { continue };
+            let base = self.channel(channel);
+            let values = record.settle_channel(&key, base.values(), overruled);
+            settings.channels.insert(channel, base.with(&values));
+        }
+        settings
     }
 
     /// The settings of one channel.

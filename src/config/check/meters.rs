@@ -66,22 +66,10 @@ impl Check<'_> {
     ) -> Option<usize> {
         let name = meter.name.as_str();
         let key = format!("{key}.name");
-        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if !self.given(&key) {
             return None;
         }
-        if name.is_empty() || !name.chars().all(fits) {
-            let fitting: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
-            let instead = if name.is_empty() { "house" } else { &fitting };
-            let message = format!(
-                "\"{name}\" is not a name for a topic: letters (a-z), digits, \"_\" and \"-\" only, such as {instead}"
-            );
-            self.report(&key, message);
-        } else if RESERVED.contains(&name) {
-            let message = format!(
-                "\"{name}\" is taken by the topic tree ({} are): choose another name",
-                RESERVED.join(", ")
-            );
+        if let Some(message) = name_fault(name) {
             self.report(&key, message);
         }
         let first = *names.entry(name).or_insert(at);
@@ -101,17 +89,12 @@ impl Check<'_> {
             return;
         };
         let key = format!("{key}.serial_number");
-        let digits = serial.bytes().all(|b| b.is_ascii_digit());
         if serial.trim().is_empty() {
             self.report(
                 &key,
                 "is empty: write the number, or leave the key out for the first meter on the link",
             );
-        } else if meter.kind == Kind::Brultech && !(digits && (6..=8).contains(&serial.len())) {
-            let message = format!(
-                "\"{serial}\" is not a serial number of a Brultech meter: unit id and five-digit number together, \
-                 six to eight digits such as \"01100603\", leading zeros too"
-            );
+        } else if let Some(message) = serial_fault(meter.kind, serial) {
             self.report(&key, message);
         }
     }
@@ -222,48 +205,12 @@ impl Check<'_> {
     }
 
     fn channel(&mut self, key: &str, name: &str, channel: &Channel, kind: Kind) {
-        if !channel.multiplier.is_finite() || channel.multiplier <= 0.0 {
-            let message = format!(
-                "{} is not a factor: write a number above 0 (which way a channel counts is a matter of role and polarity)",
-                channel.multiplier
-            );
-            self.report(&format!("{key}.multiplier"), message);
-        }
-        if let Some(constant) = channel.constant
-            && !(constant.is_finite() && constant > 0.0)
-        {
-            let message = format!(
-                "{constant} is not above 0: write litres or watt-hours per pulse, such as 10"
-            );
-            self.report(&format!("{key}.constant"), message);
-        }
-        if kind != Kind::Brultech {
-            return;
-        }
-        match family(name) {
-            None => {
-                self.report(key, format!("a {kind} meter has no channel \"{name}\": {CHANNELS}"))
+        let scaled = self.given(&format!("{key}.multiplier"));
+        for (part, message) in channel_faults(kind, name, channel, scaled) {
+            match part {
+                Some(part) => self.report(&format!("{key}.{part}"), message),
+                None => self.report(key, message),
             }
-            Some(family) => self.foreign_settings(key, name, family, channel),
-        }
-    }
-
-    /// Settings that the channel's hardware cannot honour would be ignored silently.
-    fn foreign_settings(&mut self, key: &str, name: &str, family: &str, channel: &Channel) {
-        if channel.role.counts_both_ways() && family != "ch" {
-            let message =
-                format!("{name} counts one way only: grid, solar and battery are for ch1 to ch48");
-            self.report(&format!("{key}.role"), message);
-        }
-        if channel.constant.is_some() && family != "pulse" {
-            let message = format!("{name} counts no pulses: it is for pulse1 to pulse4");
-            self.report(&format!("{key}.constant"), message);
-        }
-        if self.given(&format!("{key}.multiplier")) && !["ch", "aux"].contains(&family) {
-            let instead = if family == "pulse" { ", a pulse channel has constant" } else { "" };
-            let message =
-                format!("{name} has no clamp: it is for ch1 to ch48 and aux1 to aux5{instead}");
-            self.report(&format!("{key}.multiplier"), message);
         }
     }
 
@@ -331,6 +278,94 @@ impl Check<'_> {
             }
         };
         self.report(&key, message);
+    }
+}
+
+/// Why this cannot be the name of a meter.
+pub(crate) fn name_fault(name: &str) -> Option<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.is_empty() || !name.chars().all(fits) {
+        let fitting: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+        let instead = if name.is_empty() { "house" } else { &fitting };
+        return Some(format!(
+            "\"{name}\" is not a name for a topic: letters (a-z), digits, \"_\" and \"-\" only, such as {instead}"
+        ));
+    }
+    RESERVED.contains(&name).then(|| {
+        format!(
+            "\"{name}\" is taken by the topic tree ({} are): choose another name",
+            RESERVED.join(", ")
+        )
+    })
+}
+
+/// Why this cannot be the serial number of a meter of this make.
+pub(crate) fn serial_fault(kind: Kind, serial: &str) -> Option<String> {
+    let digits = serial.bytes().all(|b| b.is_ascii_digit());
+    let wrong = kind == Kind::Brultech && !(digits && (6..=8).contains(&serial.len()));
+    wrong.then(|| {
+        format!(
+            "\"{serial}\" is not a serial number of a Brultech meter: unit id and five-digit number together, \
+             six to eight digits such as \"01100603\", leading zeros too"
+        )
+    })
+}
+
+/// What is wrong with the settings of the channel `name`, each with the key that it is about, or
+/// none for the channel as a whole. `scaled`: somebody gave a multiplier.
+pub(crate) fn channel_faults(
+    kind: Kind,
+    name: &str,
+    channel: &Channel,
+    scaled: bool,
+) -> Vec<(Option<&'static str>, String)> {
+    let mut faults = Vec::new();
+    if !channel.multiplier.is_finite() || channel.multiplier <= 0.0 {
+        let message = format!(
+            "{} is not a factor: write a number above 0 (which way a channel counts is a matter of role and polarity)",
+            channel.multiplier
+        );
+        faults.push((Some("multiplier"), message));
+    }
+    if let Some(constant) = channel.constant
+        && !(constant.is_finite() && constant > 0.0)
+    {
+        let message =
+            format!("{constant} is not above 0: write litres or watt-hours per pulse, such as 10");
+        faults.push((Some("constant"), message));
+    }
+    match family(name) {
+        _ if kind != Kind::Brultech => {}
+        None => {
+            faults.push((None, format!("a {kind} meter has no channel \"{name}\": {CHANNELS}")));
+        }
+        Some(family) => foreign_settings(name, family, channel, scaled, &mut faults),
+    }
+    faults
+}
+
+/// Settings that the channel's hardware cannot honour would be ignored silently.
+fn foreign_settings(
+    name: &str,
+    family: &str,
+    channel: &Channel,
+    scaled: bool,
+    faults: &mut Vec<(Option<&'static str>, String)>,
+) {
+    if channel.role.counts_both_ways() && family != "ch" {
+        let message =
+            format!("{name} counts one way only: grid, solar and battery are for ch1 to ch48");
+        faults.push((Some("role"), message));
+    }
+    if channel.constant.is_some() && family != "pulse" {
+        let message = format!("{name} counts no pulses: it is for pulse1 to pulse4");
+        faults.push((Some("constant"), message));
+    }
+    if scaled && !["ch", "aux"].contains(&family) {
+        let instead = if family == "pulse" { ", a pulse channel has constant" } else { "" };
+        let message =
+            format!("{name} has no clamp: it is for ch1 to ch48 and aux1 to aux5{instead}");
+        faults.push((Some("multiplier"), message));
     }
 }
 

@@ -6,7 +6,7 @@
 mod access;
 pub(super) mod external;
 mod listeners;
-mod meters;
+pub(super) mod meters;
 mod tls;
 
 use std::time::Duration;

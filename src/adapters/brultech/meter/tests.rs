@@ -30,7 +30,7 @@ impl Bench {
         self.at.0 += 10_000;
         change(&mut self.packet);
         let (packet, at) = (&self.packet, self.at);
-        let make = || Meter::new(packet, at, self.settings.clone(), false, None);
+        let make = || Meter::new(packet, at, self.settings.clone(), Standing::Configured, None);
         self.meter.get_or_insert_with(make).hear(packet, at)
     }
 
@@ -41,7 +41,7 @@ impl Bench {
         let state = postcard::from_bytes(&kept).unwrap();
         change(&mut self.settings);
         let settings = self.settings.clone();
-        self.meter = Some(Meter::new(&self.packet, self.at, settings, false, Some(state)));
+        self.meter = Some(Meter::new(&self.packet, self.at, settings, Standing::Configured, Some(Kept::Same(state))));
     }
 }
 

@@ -1,0 +1,426 @@
+//! Changes that were asked for while the adapter runs: names, channels, who is let in, who goes on
+//! in whose place.
+//!
+//! Each is looked at whole before anything is touched. What it comes to goes to the ledger as one
+//! entry, so that it is on disk as a whole or not at all, and told in order with the readings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+
+use super::adapter::{Key, Meters};
+use super::settings::{MeterSettings, Standing};
+use super::state;
+use crate::config::meter::Kind;
+use crate::config::{channel_faults, name_fault, serial_fault};
+use crate::ledger::{Entry, Pending};
+use crate::model::{Channel, Device, Make, NoticeKind, Update};
+use crate::registry::change::{Asked, Change, ChangeError, Done};
+use crate::registry::record::{Changed, ChannelRequest, Record};
+use crate::store::{Changes, MeterRow};
+
+/// What a change comes to.
+#[derive(Debug, Default)]
+struct Outcome {
+    data: Map<String, Value>,
+    changes: Changes,
+    updates: Vec<Update>,
+}
+
+impl Meters {
+    /// Does what was asked and answers it, as far as the disk has no part in it.
+    pub(super) fn answer(&mut self, asked: Asked) -> Option<Entry> {
+        match self.change(asked.change) {
+            Ok(Outcome { data, mut changes, mut updates }) => {
+                if let Some(found) = self.entries.found(&mut updates) {
+                    changes.extend(found.changes);
+                }
+                let (kept, told) = oneshot::channel();
+                // Whoever asked may be gone; the change holds.
+                let _ = asked.reply.send(Ok(Done { data, kept: told }));
+                let change = Some(Box::new(Pending { changes, kept: Some(kept) }));
+                Some(Entry { keep: None, change, updates })
+            }
+            Err(error) => {
+                let _ = asked.reply.send(Err(error));
+                None
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change) -> Result<Outcome, ChangeError> {
+        match change {
+            Change::Rename { from, to } => self.rename(&from, &to),
+            Change::Configure { meter, channels } => self.configure(&meter, &channels),
+            Change::Remove { meter, block } => self.remove(&meter, block),
+            Change::Adopt { serial, name } => self.adopt(&serial, name.as_deref()),
+            Change::Replace { meter, serial } => self.replace(&meter, &serial),
+            Change::Permit(value) => Ok(self.permit(value)),
+            Change::Strangers => Ok(self.strangers()),
+        }
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<Outcome, ChangeError> {
+        let serial = self.find(from)?;
+        self.check_name(&serial, to)?;
+        let mut outcome = Outcome::default();
+        self.name(&serial, to, &mut outcome);
+        self.apply(&serial, &mut outcome);
+        outcome.tell("from", from);
+        outcome.tell("to", to);
+        self.identify(&serial, &mut outcome);
+        Ok(outcome)
+    }
+
+    fn configure(
+        &mut self,
+        meter: &str,
+        channels: &BTreeMap<String, ChannelRequest>,
+    ) -> Result<Outcome, ChangeError> {
+        let serial = self.find(meter)?;
+        let entry = self.entries.known.get(&serial).and_then(|member| member.entry);
+        let base = self.entries.base(&serial, entry, None);
+        let mut record = self.entries.registry.get(&serial);
+        let mut faults = Vec::new();
+        let mut told = Map::new();
+        for (key, request) in channels {
+            let channel = key.parse::<Channel>().ok().filter(|channel| channel.to_string() == *key);
+            let before = channel.map(|channel| base.channel(channel).values()).unwrap_or_default();
+            record.ask(key, request, &before);
+            let now = record.settle_channel(key, before, &mut Vec::new());
+            let found = channel_faults(Kind::Brultech, key, &now, request.scales());
+            faults.extend(found.into_iter().map(|(part, message)| match part {
+                Some(part) => format!("channels.{key}.{part}: {message}"),
+                None => format!("channels.{key}: {message}"),
+            }));
+            told.insert(key.clone(), json!({
+                "name": now.name, "role": now.role, "multiplier": now.multiplier,
+                "type": now.medium, "constant": now.constant,
+            }));
+        }
+        if !faults.is_empty() {
+            return Err(ChangeError::Invalid(faults.join("; ")));
+        }
+        let mut outcome = Outcome::default();
+        record.accepted |= entry.is_none();
+        self.entries.registry.put(&serial, record, &mut outcome.changes);
+        self.apply(&serial, &mut outcome);
+        let names: Vec<&str> = channels.keys().map(String::as_str).collect();
+        let message = format!("changed by request: {}", names.join(", "));
+        self.note(NoticeKind::Configured, &serial, message);
+        self.identify(&serial, &mut outcome);
+        outcome.data.insert("channels".to_owned(), Value::Object(told));
+        Ok(outcome)
+    }
+
+    fn remove(&mut self, meter: &str, block: bool) -> Result<Outcome, ChangeError> {
+        let serial = self.find(meter)?;
+        if let Some(entry) = self.entry_of(&serial) {
+            return Err(ChangeError::Invalid(format!(
+                "meter {serial} has an entry in the configuration (meters, name: {entry}): take it \
+                 out there and restart"
+            )));
+        }
+        let mut outcome = Outcome::default();
+        self.identify(&serial, &mut outcome);
+        let message = match block {
+            true => "removed by request, and not let in again",
+            false => "removed by request; should it be heard again, it is a new meter",
+        };
+        self.note(NoticeKind::Removed, &serial, message.to_owned());
+        self.forget(&serial, &mut outcome);
+        let record = Record { blocked: block, ..Record::default() };
+        self.entries.registry.forget_predecessors(&serial, &mut outcome.changes);
+        self.entries.registry.put(&serial, record, &mut outcome.changes);
+        outcome.data.insert("blocked".to_owned(), Value::Bool(block));
+        Ok(outcome)
+    }
+
+    fn adopt(&mut self, serial: &str, name: Option<&str>) -> Result<Outcome, ChangeError> {
+        let serial = check_serial(serial)?;
+        if let Some(entry) = self.entry_of(&serial) {
+            return Err(ChangeError::Invalid(format!(
+                "meter {serial} has an entry in the configuration (meters, name: {entry})"
+            )));
+        }
+        let mut record = self.entries.registry.get(&serial);
+        if let Some(other) = &record.replaced_by {
+            return Err(ChangeError::Invalid(format!(
+                "meter {other} goes on in the place of meter {serial}: the request replace puts it \
+                 back there, remove of the other sets it free"
+            )));
+        }
+        if let Some(name) = name {
+            self.check_name(&serial, name)?;
+        }
+        let mut outcome = Outcome::default();
+        (record.accepted, record.blocked) = (true, false);
+        self.entries.registry.put(&serial, record, &mut outcome.changes);
+        self.entries.strangers.remove(&serial);
+        if let Some(name) = name {
+            self.name(&serial, name, &mut outcome);
+        }
+        self.apply(&serial, &mut outcome);
+        self.note(NoticeKind::Adopted, &serial, "accepted by request".to_owned());
+        self.identify(&serial, &mut outcome);
+        Ok(outcome)
+    }
+
+    fn replace(&mut self, meter: &str, by: &str) -> Result<Outcome, ChangeError> {
+        let old = self.find(meter)?;
+        let new = check_serial(by)?;
+        self.check_successor(&old, &new)?;
+        let Some(member) = self.entries.known.get(&old).cloned() else {
+            return Err(ChangeError::Unknown(format!("no meter is called {meter:?}")));
+        };
+        let mut outcome = Outcome::default();
+        // What the new one was so far ends here.
+        let shadow = self.heard_as(&new).map(|listening| Arc::clone(listening.meter.device()));
+        if self.entries.known.contains_key(&new) {
+            self.forget(&new, &mut outcome);
+        }
+        self.hand_over(&old, &new, &member.name, &mut outcome);
+
+        let registry = &mut self.entries.registry;
+        let record = registry.get(&old);
+        let identity = record.identity.clone().unwrap_or_else(|| old.to_string());
+        let record = Record {
+            identity: (*identity != *new).then_some(identity),
+            accepted: true,
+            blocked: false,
+            replaced_by: None,
+            ..record
+        };
+        let gone = Record { replaced_by: Some(new.to_string()), ..Record::default() };
+        registry.put(&old, gone, &mut outcome.changes);
+        registry.put(&new, record, &mut outcome.changes);
+        self.entries.known.remove(&old);
+        self.entries.known.insert(Arc::clone(&new), member.clone());
+        if let Some(entry) = member.entry.and_then(|place| self.entries.entries.get_mut(place)) {
+            entry.taken_by = Some(Arc::clone(&new));
+        }
+        self.entries.strangers.remove(&new);
+        let before = shadow.map(|shadow| format!(", which was {} before", shadow.name));
+        let message = format!(
+            "meter {new}{} goes on in the place of meter {old}; totals go on with its first packet",
+            before.unwrap_or_default()
+        );
+        self.note(NoticeKind::Replaced, &new, message);
+        outcome.tell("replaced", &old);
+        self.identify(&new, &mut outcome);
+        Ok(outcome)
+    }
+
+    fn permit(&mut self, value: bool) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.entries.registry.permit(value, &mut outcome.changes);
+        tracing::info!(value, "letting in meters that nobody named, by request");
+        outcome.data.insert("value".to_owned(), Value::Bool(value));
+        outcome
+    }
+
+    fn strangers(&self) -> Outcome {
+        let strangers = self.entries.strangers.iter().map(|(serial, stranger)| {
+            json!({
+                "serial": **serial,
+                "make": Make::Brultech.as_str(),
+                "model": stranger.model.as_str(),
+                "reason": stranger.reason.as_str(),
+            })
+        });
+        let mut outcome = Outcome::default();
+        outcome.data.insert("not_let_in".to_owned(), strangers.collect());
+        outcome.data.insert("permit".to_owned(), self.entries.registry.permits().into());
+        outcome
+    }
+
+    /// The serial number of the meter with this name, serial number or device id.
+    fn find(&self, who: &str) -> Result<Arc<str>, ChangeError> {
+        let known = &self.entries.known;
+        let by_serial = || known.get_key_value(who).map(|(serial, _)| serial);
+        let by_id = || {
+            let id = who.parse().ok()?;
+            known.keys().find(|serial| self.entries.device_id(serial) == id)
+        };
+        let found = self.entries.holder(who).or_else(by_serial).or_else(by_id);
+        found.cloned().ok_or_else(|| {
+            ChangeError::Unknown(match self.entries.is_configured(who, None) {
+                true => format!(
+                    "no meter was heard yet that belongs to the entry {who:?}: till then, change \
+                     the configuration"
+                ),
+                false => format!("no meter has the name, serial number or id {who:?}"),
+            })
+        })
+    }
+
+    /// The name in the configuration of a meter's entry.
+    fn entry_of(&self, serial: &str) -> Option<Arc<str>> {
+        let entry = self.entries.known.get(serial)?.entry?;
+        self.entries.entries.get(entry).map(|entry| Arc::clone(&entry.settings.name))
+    }
+
+    fn check_name(&self, serial: &str, name: &str) -> Result<(), ChangeError> {
+        if let Some(fault) = name_fault(name) {
+            return Err(ChangeError::Invalid(fault));
+        }
+        let own = self.entries.known.get(serial).and_then(|member| member.entry);
+        if self.entries.is_configured(name, own) {
+            return Err(ChangeError::Invalid(format!(
+                "\"{name}\" is the name of an entry in the configuration; names must be unique"
+            )));
+        }
+        match self.entries.holder(name) {
+            Some(holder) if **holder != *serial => Err(ChangeError::Invalid(format!(
+                "\"{name}\" is the name of meter {holder}; names must be unique"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_successor(&self, old: &str, new: &str) -> Result<(), ChangeError> {
+        let refusal = if old == new {
+            format!("meter {new} is that meter already")
+        } else if self.entries.entries.iter().any(|one| one.settings.serial.as_deref() == Some(new))
+            && self.entries.registry.successor(new) == new
+        {
+            format!(
+                "meter {new} has an entry of its own in the configuration: take it out there and \
+                 restart"
+            )
+        } else if let Some(entry) = self.entry_of(new) {
+            format!(
+                "meter {new} is the one of the entry {entry:?} in the configuration, and cannot be \
+                 two meters"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(ChangeError::Invalid(refusal))
+    }
+
+    /// Gives a meter a name that was checked.
+    fn name(&mut self, serial: &Arc<str>, to: &str, outcome: &mut Outcome) {
+        let file = self.entry_of(serial).map(|name| name.to_string());
+        let mut record = self.entries.registry.get(serial);
+        record.accepted |= file.is_none();
+        let is_the_files = file.as_deref() == Some(to);
+        let changed = Changed { now: Some(to.to_owned()), file };
+        record.name = (!is_the_files).then_some(changed);
+        self.entries.registry.put(serial, record, &mut outcome.changes);
+        let Some(member) = self.entries.known.get_mut(serial) else { return };
+        let from = std::mem::replace(&mut member.name, to.into());
+        if *from != *to {
+            outcome.updates.push(Update::Renamed { from: Arc::clone(&from), to: to.into() });
+            let message = format!("renamed by request, {from} before");
+            self.note(NoticeKind::Renamed, serial, message);
+        }
+    }
+
+    /// Lets what holds now reach the meter, if it was heard, and what is on disk of it.
+    fn apply(&mut self, serial: &Arc<str>, outcome: &mut Outcome) {
+        let Some(member) = self.entries.known.get(serial).cloned() else { return };
+        let now = self.heard_as(serial).map(|listening| listening.meter.settings().clone());
+        if let Some(row) = self.kept.get_mut(serial) {
+            row.name = member.name.to_string();
+            outcome.changes.keep_meter(row.clone());
+        }
+        let Some(now) = now else { return };
+        let base = self.entries.base(serial, member.entry, Some(&now));
+        let settings = self.entries.settle_on(serial, base, member.entry);
+        let settings = MeterSettings { name: member.name, ..settings };
+        let standing = match member.entry {
+            Some(_) => Standing::Configured,
+            None if self.entries.registry.get(serial).accepted => Standing::Accepted,
+            None => Standing::New,
+        };
+        let Some(key) = self.key_of(serial) else { return };
+        let Some(listening) = self.heard.get_mut(&key) else { return };
+        listening.meter.configure(settings, standing);
+        if let Some(row) = listening.row() {
+            outcome.changes.keep_meter(row);
+        }
+        outcome.updates.push(Update::Described(Arc::clone(listening.meter.device())));
+    }
+
+    /// Hands the totals of one meter to another. The next packet of either begins anew.
+    fn hand_over(&mut self, old: &Arc<str>, new: &Arc<str>, name: &Arc<str>, outcome: &mut Outcome) {
+        let (listening, row) = self.take(old);
+        if let Some(row) = row {
+            let row = state::hand_over(row, new, name);
+            outcome.changes.keep_meter(row.clone());
+            self.kept.insert(Arc::clone(new), row);
+        }
+        outcome.changes.drop_meter(Make::Brultech, old);
+        let Some(listening) = listening else { return };
+        if listening.online {
+            let name = Arc::clone(name);
+            outcome.updates.push(Update::Availability { name, online: false });
+        }
+        // The same meter to whoever looks at it, with another number on its case.
+        let device = listening.meter.device();
+        let device = Device { serial: Arc::clone(new), ..Device::clone(device) };
+        outcome.updates.push(Update::Described(Arc::new(device)));
+    }
+
+    /// Forgets a meter: its state, its name and what is retained of it.
+    fn forget(&mut self, serial: &Arc<str>, outcome: &mut Outcome) {
+        let device = self.entries.device_id(serial);
+        self.take(serial);
+        outcome.changes.drop_meter(Make::Brultech, serial);
+        if let Some(member) = self.entries.known.remove(serial) {
+            outcome.updates.push(Update::Forgotten { name: member.name, device });
+        }
+    }
+
+    /// Takes a meter out of the list of those that were heard, with its state if there is one.
+    fn take(&mut self, serial: &str) -> (Option<super::adapter::Listening>, Option<MeterRow>) {
+        let kept = self.kept.remove(serial);
+        let heard = self.key_of(serial).and_then(|key| self.heard.remove(&key));
+        if heard.as_ref().is_some_and(|listening| listening.online) {
+            self.online -= 1;
+        }
+        let row = heard.as_ref().and_then(|listening| listening.row()).or(kept);
+        (heard, row)
+    }
+
+    fn key_of(&self, serial: &str) -> Option<Key> {
+        let is_it = |listening: &super::adapter::Listening| {
+            *listening.meter.device().serial == *serial
+        };
+        self.heard.iter().find(|(_, listening)| is_it(listening)).map(|(key, _)| *key)
+    }
+
+    fn heard_as(&self, serial: &str) -> Option<&super::adapter::Listening> {
+        self.key_of(serial).and_then(|key| self.heard.get(&key))
+    }
+
+    fn note(&mut self, kind: NoticeKind, serial: &Arc<str>, message: String) {
+        let name = self.entries.known.get(serial).map(|member| Arc::clone(&member.name));
+        self.entries.note(kind, name.as_ref(), serial, message);
+    }
+
+    /// Tells which meter it is about.
+    fn identify(&self, serial: &str, outcome: &mut Outcome) {
+        if let Some(member) = self.entries.known.get(serial) {
+            outcome.tell("meter", &member.name);
+        }
+        outcome.tell("serial", serial);
+        outcome.tell("id", &self.entries.device_id(serial).to_string());
+    }
+}
+
+impl Outcome {
+    fn tell(&mut self, key: &str, value: &str) {
+        self.data.insert(key.to_owned(), Value::String(value.to_owned()));
+    }
+}
+
+fn check_serial(serial: &str) -> Result<Arc<str>, ChangeError> {
+    match serial_fault(Kind::Brultech, serial) {
+        Some(fault) => Err(ChangeError::Invalid(fault)),
+        None => Ok(serial.into()),
+    }
+}

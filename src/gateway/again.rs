@@ -1,0 +1,42 @@
+//! The gateway, and again when it is asked to begin anew.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Gateway, GatewayError};
+use crate::bridge::Reload;
+use crate::config::Config;
+use crate::error::chain;
+
+/// Runs the gateway of `config` until `shutdown`. When it is asked to restart, it ends in order and
+/// begins again with what `reload` reads; what cannot begin (a port that somebody else has) is told,
+/// and the gateway goes on as it was.
+///
+/// # Errors
+/// As [`Gateway::build`] and [`Gateway::run`].
+pub async fn keep_running(
+    mut config: Config,
+    reload: Reload,
+    shutdown: CancellationToken,
+) -> Result<(), GatewayError> {
+    let mut gateway = Gateway::build(&config).await?;
+    loop {
+        gateway.reload = Some(reload.clone());
+        let Some(new) = gateway.run_once(shutdown.clone()).await? else { return Ok(()) };
+        if shutdown.is_cancelled() {
+            return Ok(());
+        }
+        gateway = match Gateway::build(&new).await {
+            Ok(gateway) => {
+                config = *new;
+                gateway
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = chain(&error),
+                    "the gateway cannot begin with its new configuration, and goes on with the one before"
+                );
+                Gateway::build(&config).await?
+            }
+        };
+    }
+}
