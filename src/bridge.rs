@@ -178,7 +178,11 @@ impl Bridge {
         let shown = shortened(&what);
         if received.retained || received.to_retain {
             if let Some(held_back) = intake.retained.pass() {
-                tracing::warn!(what = shown, held_back, "retained request ignored: publish it without retain");
+                tracing::warn!(
+                    what = shown,
+                    held_back,
+                    "retained request ignored: publish it without retain"
+                );
             }
             return;
         }
@@ -193,12 +197,16 @@ impl Bridge {
         if response.status != Status::Done
             && let Some(held_back) = intake.strange.pass()
         {
-            tracing::warn!(what = shown, held_back, response = response.text, "a request was refused");
+            tracing::warn!(
+                what = shown,
+                held_back,
+                response = response.text,
+                "a request was refused"
+            );
         }
         let topic = Topic::Response(what).to_string();
         let payload = response.text.as_bytes();
-        let message =
-            Message { topic: &topic, payload, qos: QoS::AtLeastOnce, retain: false };
+        let message = Message { topic: &topic, payload, qos: QoS::AtLeastOnce, retain: false };
         self.metrics.published.increment();
         self.link.publish_all(std::iter::once(message)).wait().await;
         begin_again(again).await;
@@ -269,7 +277,8 @@ impl Bridge {
     /// Reads the configuration that the gateway is to begin again with.
     async fn reload(&self) -> Result<(Again, Box<Config>), (Status, String)> {
         let Some((reload, again)) = self.restart.clone() else {
-            let words = "this gateway was not started from a configuration that could be read again";
+            let words =
+                "this gateway was not started from a configuration that could be read again";
             return Err((Status::Refused, words.to_owned()));
         };
         // It may read files that lie on a network.

@@ -3,8 +3,8 @@
 //! Write-ahead logging with `synchronous = NORMAL`: what is committed survives the end of the
 //! process, however sudden; only a power cut can take back the last commits.
 
-use std::fs::{File, TryLockError};
 use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -261,11 +261,9 @@ impl Store {
 
     /// A setting of the gateway as a whole, if there is one.
     pub fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {
-        let read = self.connection.query_row(
-            "SELECT value FROM setting WHERE key = ?1",
-            [key],
-            |row| row.get(0),
-        );
+        let read =
+            self.connection
+                .query_row("SELECT value FROM setting WHERE key = ?1", [key], |row| row.get(0));
         read.optional().map_err(|source| self.failed(source))
     }
 

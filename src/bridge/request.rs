@@ -45,9 +45,8 @@ pub struct Bad {
 }
 
 /// Everything that can be asked for, by the last level of its topic.
-pub const KINDS: [&str; 9] = [
-    "rename", "configure", "remove", "adopt", "permit", "replace", "restart", "devices", "health",
-];
+pub const KINDS: [&str; 9] =
+    ["rename", "configure", "remove", "adopt", "permit", "replace", "restart", "devices", "health"];
 
 /// The largest request that is read, in bytes.
 pub const LARGEST: usize = 64 * 1024;

@@ -131,10 +131,14 @@ impl ChannelRecord {
         let ChannelRecord { name, role, multiplier, medium, constant } = self;
         let name = settle(name, base.name, |one, other| one == other, || overruled("name"));
         let role = settle(role, base.role, |one, other| one == other, || overruled("role"));
-        let multiplier =
-            settle(multiplier, base.multiplier, |one, other| near(*one, *other), || {
+        let multiplier = settle(
+            multiplier,
+            base.multiplier,
+            |one, other| near(*one, *other),
+            || {
                 overruled("multiplier");
-            });
+            },
+        );
         let medium = settle(medium, base.medium, |one, other| one == other, || overruled("type"));
         let both_near = |one: &Option<f64>, other: &Option<f64>| match (one, other) {
             (Some(one), Some(other)) => near(*one, *other),
@@ -236,9 +240,8 @@ mod tests {
     fn a_name_holds_while_the_entry_is_called_the_same() {
         let name = Changed { now: Some("main".to_owned()), file: Some("house".to_owned()) };
         let record = Record { name: Some(name), ..Record::default() };
-        let settle = |entry, taken: &[&str]| {
-            record.clone().settle_name(entry, |name| taken.contains(&name))
-        };
+        let settle =
+            |entry, taken: &[&str]| record.clone().settle_name(entry, |name| taken.contains(&name));
         assert_eq!(settle(Some("house"), &[]), (Some("main".into()), false));
         assert_eq!(settle(Some("home"), &[]), (Some("home".into()), true));
         assert_eq!(settle(None, &[]), (None, true));

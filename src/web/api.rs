@@ -102,7 +102,10 @@ pub(super) async fn request(
         Err(response) => return response,
     };
     if !caller.may_publish(&Topic::Request(what.clone()).to_string()) {
-        return refused(StatusCode::FORBIDDEN, "broker.acl does not let this user send this request");
+        return refused(
+            StatusCode::FORBIDDEN,
+            "broker.acl does not let this user send this request",
+        );
     }
     let Some(requests) = &web.requests else { return StatusCode::NOT_FOUND.into_response() };
     let payload = match payload(body, request::LARGEST).await {

@@ -13,7 +13,7 @@ use crate::record::within;
 use crate::support::{HOUSE, Running, Site, get};
 
 /// Sends a request as it is and reads the answer: status and body.
-async fn exchange(web: SocketAddr, request: &str) -> (u16, String) {
+pub(crate) async fn exchange(web: SocketAddr, request: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(web).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

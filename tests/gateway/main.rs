@@ -27,6 +27,7 @@ mod identity;
 mod ingest;
 mod links;
 mod noise;
+mod registry;
 mod serial;
 mod shutdown;
 mod talk;

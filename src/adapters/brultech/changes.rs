@@ -95,10 +95,13 @@ impl Meters {
                 Some(part) => format!("channels.{key}.{part}: {message}"),
                 None => format!("channels.{key}: {message}"),
             }));
-            told.insert(key.clone(), json!({
-                "name": now.name, "role": now.role, "multiplier": now.multiplier,
-                "type": now.medium, "constant": now.constant,
-            }));
+            told.insert(
+                key.clone(),
+                json!({
+                    "name": now.name, "role": now.role, "multiplier": now.multiplier,
+                    "type": now.medium, "constant": now.constant,
+                }),
+            );
         }
         if !faults.is_empty() {
             return Err(ChangeError::Invalid(faults.join("; ")));
@@ -346,7 +349,13 @@ impl Meters {
     }
 
     /// Hands the totals of one meter to another. The next packet of either begins anew.
-    fn hand_over(&mut self, old: &Arc<str>, new: &Arc<str>, name: &Arc<str>, outcome: &mut Outcome) {
+    fn hand_over(
+        &mut self,
+        old: &Arc<str>,
+        new: &Arc<str>,
+        name: &Arc<str>,
+        outcome: &mut Outcome,
+    ) {
         let (listening, row) = self.take(old);
         if let Some(row) = row {
             let row = state::hand_over(row, new, name);
@@ -387,9 +396,8 @@ impl Meters {
     }
 
     fn key_of(&self, serial: &str) -> Option<Key> {
-        let is_it = |listening: &super::adapter::Listening| {
-            *listening.meter.device().serial == *serial
-        };
+        let is_it =
+            |listening: &super::adapter::Listening| *listening.meter.device().serial == *serial;
         self.heard.iter().find(|(_, listening)| is_it(listening)).map(|(key, _)| *key)
     }
 

@@ -204,8 +204,8 @@ impl Entries {
         let place = own.or_else(free);
         let is_known = self.known.contains_key(serial);
         let unnamed = place.is_none() && !is_known && !record.accepted;
-        let refused = refused
-            .or((unnamed && !self.registry.permits()).then_some(Reason::NotPermitted));
+        let refused =
+            refused.or((unnamed && !self.registry.permits()).then_some(Reason::NotPermitted));
         if let Some(reason) = refused {
             self.turn_away(serial, model, reason);
             return Err(reason);
@@ -355,9 +355,11 @@ impl Entries {
                 entry.settings.name,
                 entry.taken_by.as_deref().unwrap_or("none"),
             ),
-            None => "an entry under `meters` with this serial_number, or the request rename, gives \
+            None => {
+                "an entry under `meters` with this serial_number, or the request rename, gives \
                      it a name of your own"
-                .to_owned(),
+                    .to_owned()
+            }
         }
     }
 
@@ -373,8 +375,11 @@ impl Entries {
     pub(super) fn expected(&self) -> Vec<Expected> {
         let make = Make::Brultech;
         let of_nobody = self.entries.iter().filter(|entry| entry.taken_by.is_none());
-        let of_nobody = of_nobody
-            .map(|entry| Expected { name: Arc::clone(&entry.settings.name), make, serial: None });
+        let of_nobody = of_nobody.map(|entry| Expected {
+            name: Arc::clone(&entry.settings.name),
+            make,
+            serial: None,
+        });
         let known = self.known.iter().map(|(serial, member)| Expected {
             name: Arc::clone(&member.name),
             make,
@@ -429,7 +434,10 @@ mod tests {
             .iter()
             .map(|(serial, link)| {
                 let claim = entries.claim(&Arc::from(*serial), Model::Gem, LinkId(*link));
-                claim.map_or_else(|reason| reason.as_str().into(), |one| one.settings.name.to_string())
+                claim.map_or_else(
+                    |reason| reason.as_str().into(),
+                    |one| one.settings.name.to_string(),
+                )
             })
             .collect()
     }

@@ -67,7 +67,9 @@ impl Meter {
         let model = sensors::model(packet.format);
         let (mut state, fresh) = match kept {
             Some(Kept::Same(state)) if state.fits(model) => (state, false),
-            Some(Kept::Handed(state)) => (MeterState::taken_over(state, packet, at, &settings), true),
+            Some(Kept::Handed(state)) => {
+                (MeterState::taken_over(state, packet, at, &settings), true)
+            }
             _ => (MeterState::first(packet, at, &settings), true),
         };
         for (input, n) in state.pulses.iter_mut().zip(1..) {

@@ -41,7 +41,13 @@ impl Bench {
         let state = postcard::from_bytes(&kept).unwrap();
         change(&mut self.settings);
         let settings = self.settings.clone();
-        self.meter = Some(Meter::new(&self.packet, self.at, settings, Standing::Configured, Some(Kept::Same(state))));
+        self.meter = Some(Meter::new(
+            &self.packet,
+            self.at,
+            settings,
+            Standing::Configured,
+            Some(Kept::Same(state)),
+        ));
     }
 }
 
