@@ -62,7 +62,7 @@ struct Rename {
 #[serde(deny_unknown_fields)]
 struct Configure {
     meter: String,
-    channels: BTreeMap<String, ChannelRequest>,
+    channels: BTreeMap<String, Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -143,6 +143,14 @@ fn parse(what: &str, arguments: Value) -> Result<What, String> {
         "configure" => {
             let example = r#"{"meter":"house","channels":{"ch1":{"name":"Mains","role":"grid"}}}"#;
             let Configure { meter, channels } = of(arguments, example)?;
+            // One by one, so that a mistake is told with its channel.
+            let channels = channels.into_iter().map(|(key, asked)| {
+                let asked = serde_json::from_value(Value::Object(asked));
+                let asked = asked.map_err(|error| format!("channels.{key}: {error}"))?;
+                Ok((key, asked))
+            });
+            let channels =
+                channels.collect::<Result<BTreeMap<String, ChannelRequest>, String>>()?;
             What::Change(Change::Configure { meter, channels })
         }
         "remove" => {
@@ -275,7 +283,11 @@ mod tests {
             ("rename", b"{\"from\":1,\"to\":\"a\"}", "expected a string"),
             ("rename", b"{\"from\":\"a\",\"to\":\"b\",\"too\":1}", "unknown field `too`"),
             ("fly", b"{}", "unknown request \"fly\": there are rename"),
-            ("configure", b"{\"meter\":\"a\",\"channels\":{\"ch1\":{\"role\":\"sun\"}}}", "sun"),
+            (
+                "configure",
+                b"{\"meter\":\"a\",\"channels\":{\"ch1\":{\"role\":\"sun\"}}}",
+                "channels.ch1: unknown variant",
+            ),
         ];
         for (what, payload, words) in cases {
             let bad = read(what, payload).unwrap_err();
