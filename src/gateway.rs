@@ -198,7 +198,9 @@ impl Gateway {
         let expected = left.expected(&self.meters);
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let directory = Directory::new(expected.into_iter());
-        let switchboard = Switchboard::new(self.link_settings);
+        let mut link_settings = self.link_settings;
+        left.pass_on(&mut link_settings);
+        let switchboard = Switchboard::new(link_settings);
         let (operator, jobs) = Operator::new(switchboard.clone(), metrics.clone());
         let mut routes = Routes::default();
         let reach = switchboard.clone();

@@ -240,3 +240,74 @@ async fn formats_with_and_without_direction_in_turn_cost_no_energy() {
     assert_eq!(given.last(), Some(&watt_hours(7_000_000)));
     assert_eq!((load.corrections(), grid.corrections()), (0, 0));
 }
+
+/// Lets the packets that a stopped gateway heard have come a day before.
+fn let_a_day_pass(site: &Site) {
+    let database = site.path().join("data/meterbridge.db");
+    let database = rusqlite::Connection::open(database).unwrap();
+    let state: Vec<u8> =
+        database.query_row("SELECT state FROM meter", [], |row| row.get(0)).unwrap();
+    // Behind the version: when the last packet came, in milliseconds, as postcard writes it.
+    let (arrived, rest): (i64, &[u8]) = postcard::take_from_bytes(&state[1..]).unwrap();
+    let arrived = postcard::to_stdvec(&(arrived - 86_400_000)).unwrap();
+    let state = [&state[..1], &arrived, rest].concat();
+    database.execute("UPDATE meter SET state = ?1", [state]).unwrap();
+}
+
+/// Packets of one meter on both sides of a day without any.
+async fn over_a_day(before: &Packet, after: &[Packet]) -> (Subscriber, Running) {
+    let site = Site::new(HOUSE);
+    let gateway = site.start().await;
+    gateway.dial().await.send(&bytes(before)).await;
+    gateway.subscriber().await.until("powermeter/house/state/availability", "online").await;
+    gateway.stop().await;
+    let_a_day_pass(&site);
+    let gateway = site.start().await;
+    let subscriber = gateway.subscriber().await;
+    let mut meter = gateway.dial().await;
+    for packet in after {
+        meter.send(&bytes(packet)).await;
+    }
+    subscriber.packets("house", after.len()).await;
+    (subscriber, gateway)
+}
+
+fn totals(subscriber: &Subscriber) -> Vec<i64> {
+    let payloads = subscriber.payloads(&counter(GEM, "ch1", "pplus"));
+    payloads.iter().map(|payload| reading(payload).1).collect()
+}
+
+const DAY: u32 = 86_400;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_that_nobody_listened_is_counted_whole_also_over_the_width_of_counters() {
+    // 1 kW all day; energy and seconds both run over in it.
+    let (energy, seconds) = (ENERGY_MODULUS - 1_003, (1 << 24) - 1_000);
+    let passed = u64::from(DAY) * 1_000;
+    let after = gem_ch1(DAY - 1_000, passed - 1_003, 0);
+    let (subscriber, gateway) = over_a_day(&gem_ch1(seconds, energy, 0), &[after]).await;
+    assert_eq!(totals(&subscriber), [watt_hours(energy + passed)]);
+    let power = subscriber.last(&gauge(GEM, "ch1", "pplus")).unwrap();
+    assert_eq!(reading(&power).1, 1_000_000);
+    subscriber.event("wrapped", None).await;
+    subscriber.event("wrapped", Some("ch1")).await;
+    assert_eq!(subscriber.payloads("meterbridge/bridge/event").len(), 2);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_meter_that_was_without_power_for_a_day_goes_on_where_it_stood() {
+    // It has kept its counters, and its seconds start again.
+    let after = [gem_ch1(5, 36_007, 0), gem_ch1(15, 46_007, 0)];
+    let (subscriber, gateway) = over_a_day(&gem_ch1(1_000_000, 36_001, 0), &after).await;
+    assert_eq!(totals(&subscriber), [36_007, 46_007].map(watt_hours));
+    subscriber.event("reset", None).await;
+    gateway.stop().await;
+
+    // It has lost them: what it counts from then on is added.
+    let after = [gem_ch1(5, 7, 0), gem_ch1(15, 10_007, 0)];
+    let (subscriber, gateway) = over_a_day(&gem_ch1(1_000_000, 36_001, 0), &after).await;
+    assert_eq!(totals(&subscriber), [36_001, 46_001].map(watt_hours));
+    subscriber.event("reset", None).await;
+    gateway.stop().await;
+}

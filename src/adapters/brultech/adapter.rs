@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::entries::{Entries, Reason};
 use super::meter::Meter;
-use super::settings::{LinkId, MeterSettings};
+use super::settings::{LinkId, LinkSettings, MeterSettings};
 use super::{sensors, state};
 use crate::command::directory::Expected;
 use crate::ledger::{Entry, LedgerQueue};
@@ -69,6 +69,16 @@ impl Left {
         Ok(Left { rows, registry: Registry::load(store, Make::Brultech)? })
     }
 
+    /// Lets links expect the meters that go on in the place of those that the configuration names.
+    pub fn pass_on(&self, links: &mut [LinkSettings]) {
+        for link in links {
+            let in_entries = link.fahrenheit.iter_mut().filter_map(|(serial, _)| serial.as_mut());
+            for serial in link.serials.iter_mut().chain(in_entries) {
+                *serial = self.registry.successor(serial).to_owned();
+            }
+        }
+    }
+
     /// The meters that can be expected, by name and by serial number where that is known.
     pub fn expected(&self, settings: &[MeterSettings]) -> Vec<Expected> {
         Entries::new(settings, &self.rows, self.registry.clone()).expected()
@@ -102,10 +112,10 @@ impl Adapter {
     pub async fn run(&self, left: Left) -> Result<(), std::convert::Infallible> {
         let mut intake = self.intake.lock().await;
         let Intake { arrivals, changes } = &mut *intake;
-        let mut meters = Meters::new(&self.settings, left);
+        let (mut meters, renamed) = Meters::new(&self.settings, left);
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut entry = meters.begin();
+        let mut entry = meters.found(renamed);
         loop {
             if let Some(entry) = entry {
                 self.ledger.push(entry).await;
@@ -154,15 +164,18 @@ pub(super) struct Listening {
 }
 
 impl Meters {
-    fn new(settings: &[MeterSettings], left: Left) -> Meters {
+    /// The meters, and what is to be told of names that are others than in the last run.
+    fn new(settings: &[MeterSettings], left: Left) -> (Meters, Vec<Update>) {
         let entries = Entries::new(settings, &left.rows, left.registry);
+        let outdated = entries.outdated(&left.rows).into_iter();
+        let renamed = outdated.map(|(from, to)| Update::Renamed { from, to }).collect();
         let kept = left.rows.into_iter().map(|row| (Arc::from(row.serial.as_str()), row)).collect();
-        Meters { entries, kept, heard: HashMap::new(), online: 0 }
+        (Meters { entries, kept, heard: HashMap::new(), online: 0 }, renamed)
     }
 
-    /// What was found out by comparing the configuration with what was left.
-    fn begin(&mut self) -> Option<Entry> {
-        let mut updates = Vec::new();
+    /// What is to be told, and what was found out by comparing the configuration with what requests
+    /// have changed.
+    fn found(&mut self, mut updates: Vec<Update>) -> Option<Entry> {
         let change = self.entries.found(&mut updates);
         (change.is_some() || !updates.is_empty()).then_some(Entry { keep: None, change, updates })
     }
@@ -175,7 +188,7 @@ impl Meters {
             hash_map::Entry::Occupied(known) => known.into_mut(),
             hash_map::Entry::Vacant(place) => {
                 let begun = Listening::begin(arrival, &mut self.entries, &mut self.kept);
-                let Ok((listening, before)) = begun else { return self.begin() };
+                let Ok((listening, before)) = begun else { return self.found(updates) };
                 let to = Arc::clone(&listening.meter.device().name);
                 updates.extend(before.map(|from| Update::Renamed { from, to }));
                 place.insert(listening)

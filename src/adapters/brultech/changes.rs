@@ -189,12 +189,15 @@ impl Meters {
         let registry = &mut self.entries.registry;
         let record = registry.get(&old);
         let identity = record.identity.clone().unwrap_or_else(|| old.to_string());
+        // An adopted meter would be called after its own serial number.
+        let name = || Changed { now: Some(member.name.to_string()), file: None };
         let record = Record {
+            name: record.name.or_else(|| member.entry.is_none().then(name)),
             identity: (*identity != *new).then_some(identity),
             accepted: true,
             blocked: false,
             replaced_by: None,
-            ..record
+            channels: record.channels,
         };
         let gone = Record { replaced_by: Some(new.to_string()), ..Record::default() };
         registry.put(&old, gone, &mut outcome.changes);
@@ -284,11 +287,10 @@ impl Meters {
     }
 
     fn check_successor(&self, old: &str, new: &str) -> Result<(), ChangeError> {
+        let own = self.entries.known.get(old).and_then(|member| member.entry);
         let refusal = if old == new {
             format!("meter {new} is that meter already")
-        } else if self.entries.entries.iter().any(|one| one.settings.serial.as_deref() == Some(new))
-            && self.entries.registry.successor(new) == new
-        {
+        } else if self.entries.is_named(new, own) {
             format!(
                 "meter {new} has an entry of its own in the configuration: take it out there and \
                  restart"

@@ -318,6 +318,24 @@ impl Entries {
         entries.any(|(place, entry)| *entry.settings.name == *name && Some(place) != own)
     }
 
+    /// Whether an entry other than `own` has this serial number in the configuration.
+    pub(super) fn is_named(&self, serial: &str, own: Option<usize>) -> bool {
+        let mut entries = self.entries.iter().enumerate();
+        entries.any(|(place, entry)| {
+            entry.settings.serial.as_deref() == Some(serial) && Some(place) != own
+        })
+    }
+
+    /// The names of earlier runs that nobody has any more, each with the one in its place.
+    pub(super) fn outdated(&self, rows: &[MeterRow]) -> Vec<(Arc<str>, Arc<str>)> {
+        let now = rows.iter().filter_map(|row| Some((row, self.known.get(row.serial.as_str())?)));
+        now.filter(|(row, _)| {
+            self.holder(&row.name).is_none() && !self.is_configured(&row.name, None)
+        })
+        .map(|(row, member)| (row.name.as_str().into(), Arc::clone(&member.name)))
+        .collect()
+    }
+
     /// Whose name this is.
     pub(super) fn holder(&self, name: &str) -> Option<&Arc<str>> {
         self.known.iter().find(|(_, member)| *member.name == *name).map(|(serial, _)| serial)

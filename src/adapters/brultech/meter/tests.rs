@@ -238,3 +238,36 @@ fn channels_without_hardware_are_not_there() {
     assert_eq!(highest, Some(Channel::Pulse(4)));
     assert!(!heard.set.iter().any(|(sensor, _)| sensor.channel == Channel::Ch(33)));
 }
+
+#[test]
+fn another_meter_goes_on_with_the_totals_whatever_its_model() {
+    let role = |role| ChannelSettings { role, ..ChannelSettings::default() };
+    let channels = [(Channel::Ch(1), role(Role::Grid))];
+    let mut gem = Bench::new(Format::Bin32Net, &channels);
+    gem.hear(|packet| {
+        packet.absolute_watt_seconds[0] = 36_000;
+        packet.polarized_watt_seconds[0] = 7_200;
+        packet.pulses[0] = 5;
+    });
+    let kept = gem.meter.take().unwrap().state;
+
+    // A format without direction first: what the other has given back stays.
+    for (format, has_pulses) in [(Format::Bin32Abs, true), (Format::Ecm1240, false)] {
+        let mut other = Bench::new(format, &channels);
+        other.packet.absolute_watt_seconds[0] = 900_000;
+        let settings = other.settings.clone();
+        let handed = Some(Kept::Handed(kept.clone()));
+        let meter = Meter::new(&other.packet, other.at, settings, Standing::Configured, handed);
+        other.meter = Some(meter);
+        let first = values(&other.hear(|packet| packet.seconds -= 10));
+        assert_eq!(get(&first, "ch1/pplus/c"), Some("8"));
+        assert_eq!(get(&first, "pulse1/pulse/c"), has_pulses.then_some("5"));
+        assert_eq!(get(&first, "ch1/pplus/g"), None);
+        let next = values(&other.hear(|packet| {
+            packet.absolute_watt_seconds[0] += 3_600;
+            packet.format = if has_pulses { Format::Bin32Net } else { packet.format };
+        }));
+        assert_eq!(get(&next, "ch1/pplus/c"), Some("9"));
+        assert_eq!(get(&next, "ch1/pminus/c"), Some("2"));
+    }
+}
