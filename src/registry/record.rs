@@ -96,8 +96,10 @@ impl Record {
         if wanted.is_some() && changed.file.as_deref() == entry {
             return (changed.now.clone(), false);
         }
+        // The file may have caught up with the request.
+        let overruled = changed.now.as_deref() != entry;
         self.name = None;
-        (entry.map(str::to_owned), true)
+        (entry.map(str::to_owned), overruled)
     }
 
     /// What becomes of the channel `key`, which the configuration has as `base`. Adds to `overruled`
@@ -172,9 +174,12 @@ fn settle<T: Clone>(
 ) -> T {
     match changed {
         Some(one) if same(&one.file, &base) => one.now.clone(),
-        Some(_) => {
+        Some(one) => {
+            // The file may have caught up with the request.
+            if !same(&one.now, &base) {
+                overruled();
+            }
             *changed = None;
-            overruled();
             base
         }
         None => base,
@@ -232,6 +237,11 @@ mod tests {
         assert_eq!(record.settle_channel("ch1", base.clone(), &mut overruled).role, Role::Load);
         assert_eq!(overruled.len(), 1);
 
+        let mut caught_up = record.clone();
+        let edited = Channel { name: Some("Mains".into()), ..base.clone() };
+        caught_up.settle_channel("ch1", edited, &mut overruled);
+        assert_eq!((overruled.len(), caught_up == record), (1, false));
+
         record.ask("ch1", &request(r#"{"name":null,"multiplier":1.1}"#), &base);
         assert_eq!(record, Record::default());
     }
@@ -245,6 +255,7 @@ mod tests {
         assert_eq!(settle(Some("house"), &[]), (Some("main".into()), false));
         assert_eq!(settle(Some("home"), &[]), (Some("home".into()), true));
         assert_eq!(settle(None, &[]), (None, true));
+        assert_eq!(settle(Some("main"), &[]), (Some("main".into()), false));
         assert_eq!(settle(Some("house"), &["main"]), (Some("house".into()), true));
     }
 

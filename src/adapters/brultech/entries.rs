@@ -303,6 +303,8 @@ impl Entries {
         settings.name = name.map_or_else(|| Arc::clone(&base.name), Arc::from);
         if record != before {
             self.registry.put(serial, record, &mut self.changes);
+        }
+        if !overruled.is_empty() {
             let message = format!(
                 "the configuration was edited after a request had changed the same, and holds now: {}",
                 overruled.join(", ")
