@@ -33,7 +33,7 @@ pub(crate) async fn post(web: SocketAddr, meter: &str, headers: &str, body: &str
     (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
 }
 
-fn basic(login: &str) -> String {
+pub(crate) fn basic(login: &str) -> String {
     use base64ct::{Base64, Encoding};
     format!("Authorization: Basic {}\r\n", Base64::encode_string(login.as_bytes()))
 }

@@ -3,6 +3,7 @@
 mod letting_in;
 mod replacing;
 mod restarting;
+mod trouble;
 
 use std::net::SocketAddr;
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::commands::Sender;
 use crate::meters::{GEM, bytes, counter, device_id, gem_ch1, reading, sensor_id, watt_hours};
 use crate::process::Process;
-use crate::subscriber::Subscriber;
+use crate::subscriber::{Message, Subscriber};
 use crate::support::{HOUSE, Running, Site};
 
 /// A client that hears everything and one that asks.
@@ -92,11 +93,12 @@ impl Stage {
 
 /// What a client that comes now finds on a topic.
 async fn retained(broker: SocketAddr, topic: &str) -> Option<String> {
-    // Both are there before the marker, which the gateway retains from its start.
-    let filter = Subscriber::to(broker, topic).await;
-    let marker = Subscriber::to(broker, "meterbridge/bridge/info").await;
-    marker.on("meterbridge/bridge/info", 1).await;
-    filter.last(topic)
+    let subscriber = Subscriber::new(broker).await;
+    // What is retained comes before what is published after the subscription.
+    Sender::new(broker, "marker").await.send("test/marker", "", false).await;
+    subscriber.on("test/marker", 1).await;
+    let kept = |message: &Message| message.topic == topic && message.retain;
+    subscriber.seen().into_iter().find(kept).map(|message| message.payload)
 }
 
 fn availability(name: &str) -> String {

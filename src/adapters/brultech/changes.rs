@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
-use super::adapter::{Key, Meters};
+use super::adapter::{Key, Listening, Meters};
+use super::entries::Member;
 use super::settings::{MeterSettings, Standing};
 use super::state;
 use crate::config::meter::Kind;
@@ -164,6 +165,13 @@ impl Meters {
         self.entries.strangers.remove(&serial);
         if let Some(name) = name {
             self.name(&serial, name, &mut outcome);
+            if !self.entries.known.contains_key(&serial) {
+                // It is known by this name before it is heard.
+                let name: Arc<str> = name.into();
+                let member = Member { name: Arc::clone(&name), entry: None };
+                self.entries.known.insert(Arc::clone(&serial), member);
+                outcome.updates.push(Update::Availability { name, online: false });
+            }
         }
         self.apply(&serial, &mut outcome);
         self.note(NoticeKind::Adopted, &serial, "accepted by request".to_owned());
@@ -387,7 +395,7 @@ impl Meters {
     }
 
     /// Takes a meter out of the list of those that were heard, with its state if there is one.
-    fn take(&mut self, serial: &str) -> (Option<super::adapter::Listening>, Option<MeterRow>) {
+    fn take(&mut self, serial: &str) -> (Option<Listening>, Option<MeterRow>) {
         let kept = self.kept.remove(serial);
         let heard = self.key_of(serial).and_then(|key| self.heard.remove(&key));
         if heard.as_ref().is_some_and(|listening| listening.online) {
@@ -398,12 +406,11 @@ impl Meters {
     }
 
     fn key_of(&self, serial: &str) -> Option<Key> {
-        let is_it =
-            |listening: &super::adapter::Listening| *listening.meter.device().serial == *serial;
+        let is_it = |listening: &Listening| *listening.meter.device().serial == *serial;
         self.heard.iter().find(|(_, listening)| is_it(listening)).map(|(key, _)| *key)
     }
 
-    fn heard_as(&self, serial: &str) -> Option<&super::adapter::Listening> {
+    fn heard_as(&self, serial: &str) -> Option<&Listening> {
         self.key_of(serial).and_then(|key| self.heard.get(&key))
     }
 

@@ -124,6 +124,7 @@ impl Entries {
         for row in rows {
             entries.expect(row);
         }
+        entries.await_the_named();
         entries
     }
 
@@ -171,11 +172,26 @@ impl Entries {
         if self.known.contains_key(&serial) || record.blocked || record.replaced_by.is_some() {
             return;
         }
-        // The name it had last, unless that has become somebody else's.
-        let base = MeterSettings::adopted(row.name.as_str().into(), LinkId::NONE);
-        let name = self.settle_on(&serial, base, None).name;
+        // The name it had last, unless that has become somebody else's. What the configuration has
+        // overruled is seen when it is heard: it may take a free entry then.
+        let name: Arc<str> = row.name.as_str().into();
         if self.holder(&name).is_none() && !self.is_configured(&name, None) {
             self.known.insert(serial, Member { name, entry: None });
+        }
+    }
+
+    /// The meters that were given a name by request before they were ever heard.
+    fn await_the_named(&mut self) {
+        let named = self.registry.records().filter_map(|(serial, record)| {
+            let name = record.name.as_ref().filter(|name| name.file.is_none())?.now.as_deref()?;
+            let is_wanted = record.accepted && !record.blocked && record.replaced_by.is_none();
+            is_wanted.then(|| (Arc::from(serial), Arc::from(name)))
+        });
+        for (serial, name) in named.collect::<Vec<(Arc<str>, Arc<str>)>>() {
+            let is_free = self.holder(&name).is_none() && !self.is_configured(&name, None);
+            if is_free && !self.known.contains_key(&serial) {
+                self.known.insert(serial, Member { name, entry: None });
+            }
         }
     }
 

@@ -90,6 +90,9 @@ async fn unknown_meters_stay_out_while_they_are_not_permitted() {
     stage.done("permit", json!({"value": false})).await;
     // Who is named before it was ever heard is let in.
     stage.done("adopt", json!({"serial": "01100701", "name": "barn"})).await;
+    let taken = json!({"serial": "01100702", "name": "barn"});
+    stage.refused("adopt", taken, "is the name of meter 01100701").await;
+    stage.refused("adopt", json!({"serial": "01100603"}), "has an entry").await;
     gateway.stop().await;
 
     let gateway = site.start().await;
