@@ -42,7 +42,7 @@ use self::mistake::Mistakes;
 use self::path::KeyPath;
 use self::scalar::Addresses;
 
-pub(crate) use self::check::meters::{channel_faults, name_fault, serial_fault};
+pub(crate) use self::check::meter_faults::{channel_faults, name_fault, serial_fault};
 pub use self::layers::Origin;
 pub use self::mistake::{ConfigErrors, Mistake};
 pub use self::unsupported::NOTICE as NOT_SUPPORTED_YET;

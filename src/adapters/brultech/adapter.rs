@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::entries::{Entries, Reason};
 use super::meter::Meter;
 use super::settings::{LinkId, LinkSettings, MeterSettings};
-use super::{sensors, state};
+use super::{kept, sensors};
 use crate::command::directory::Expected;
 use crate::ledger::{Entry, LedgerQueue};
 use crate::metrics::Metrics;
@@ -256,8 +256,8 @@ impl Listening {
         let packet = &*arrival.packet;
         let serial = Arc::from(packet.serial());
         let claim = entries.claim(&serial, sensors::model(packet.format), arrival.link)?;
-        let state = kept.remove(&serial).and_then(|row| state::read(&row));
-        let meter = Meter::new(packet, arrival.at, claim.settings, claim.standing, state);
+        let left = kept.remove(&serial).and_then(|row| kept::read(&row));
+        let meter = Meter::new(packet, arrival.at, claim.settings, claim.standing, left);
         let listening = Listening { meter, online: false, last: Instant::now(), interval: None };
         Ok((listening, claim.before))
     }
@@ -286,7 +286,7 @@ impl Listening {
     /// What is to be on disk of it.
     pub(super) fn row(&self) -> Option<MeterRow> {
         let device = self.meter.device();
-        state::row(&device.serial, &device.name, self.meter.state())
+        kept::row(&device.serial, &device.name, self.meter.state())
     }
 }
 

@@ -1,14 +1,15 @@
 //! Which meters are known, which configuration entry each belongs to, and what it is called.
 
+mod left;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::settings::{LinkId, MeterSettings, Standing};
-use crate::command::directory::Expected;
 use crate::ledger::Pending;
 use crate::model::{DeviceId, Make, Model, Notice, NoticeKind, Update};
 use crate::registry::Registry;
-use crate::store::{Changes, MeterRow};
+use crate::store::Changes;
 
 /// The entries of the configuration with who has taken them, and what requests have changed.
 #[derive(Debug)]
@@ -94,107 +95,6 @@ impl Reason {
 }
 
 impl Entries {
-    /// `rows`: what earlier runs have kept. An entry without a serial number stays with the meter
-    /// that had its name, so that two meters on one link do not change names because the other one
-    /// was heard first after a restart.
-    pub(super) fn new(
-        settings: &[MeterSettings],
-        rows: &[MeterRow],
-        registry: Registry,
-    ) -> Entries {
-        let mut entries = Entries {
-            entries: Vec::with_capacity(settings.len()),
-            registry,
-            known: BTreeMap::new(),
-            strangers: BTreeMap::new(),
-            changes: Changes::default(),
-            notices: Vec::new(),
-        };
-        let owners: Vec<Option<Arc<str>>> =
-            settings.iter().map(|one| entries.owner(one, settings, rows)).collect();
-        for (settings, taken_by) in settings.iter().zip(owners) {
-            entries.entries.push(Entry { settings: settings.clone(), taken_by });
-        }
-        for place in 0..entries.entries.len() {
-            if let Some(serial) = entries.entries[place].taken_by.clone() {
-                let name = entries.settle(&serial, Some(place)).name;
-                entries.known.insert(serial, Member { name, entry: Some(place) });
-            }
-        }
-        for row in rows {
-            entries.expect(row);
-        }
-        entries.await_the_named();
-        entries
-    }
-
-    /// Who has an entry before anybody was heard.
-    fn owner(
-        &self,
-        entry: &MeterSettings,
-        all: &[MeterSettings],
-        rows: &[MeterRow],
-    ) -> Option<Arc<str>> {
-        let named = |serial: &str| all.iter().any(|other| other.serial.as_deref() == Some(serial));
-        if let Some(serial) = &entry.serial {
-            let successor = self.registry.successor(serial);
-            // A meter that has got an entry of its own since is no longer anybody's successor.
-            return Some(if named(successor) { serial } else { successor }.into());
-        }
-        let claimed = |serial: &str| {
-            all.iter().any(|other| {
-                other.serial.as_deref().is_some_and(|own| {
-                    own == serial || (self.registry.successor(own) == serial && !named(serial))
-                })
-            })
-        };
-        let is_free = |serial: &str| {
-            let record = self.registry.get(serial);
-            !claimed(serial) && !record.blocked && record.replaced_by.is_none()
-        };
-        let renamed = self.registry.records().filter(|(_, record)| {
-            let name = record.name.as_ref().and_then(|name| name.file.as_deref());
-            name == Some(&*entry.name)
-        });
-        let kept = rows.iter().filter(|row| row.name == *entry.name);
-        renamed
-            .map(|(serial, _)| serial)
-            .filter(|serial| is_free(serial))
-            .min()
-            .or_else(|| kept.map(|row| &*row.serial).filter(|serial| is_free(serial)).min())
-            .map(Arc::from)
-    }
-
-    /// A meter without an entry that was there in an earlier run.
-    fn expect(&mut self, row: &MeterRow) {
-        let serial: Arc<str> = row.serial.as_str().into();
-        let record = self.registry.get(&serial);
-        if self.known.contains_key(&serial) || record.blocked || record.replaced_by.is_some() {
-            return;
-        }
-        // The name it had last, unless that has become somebody else's. What the configuration has
-        // overruled is seen when it is heard: it may take a free entry then.
-        let name: Arc<str> = row.name.as_str().into();
-        if self.holder(&name).is_none() && !self.is_configured(&name, None) {
-            self.known.insert(serial, Member { name, entry: None });
-        }
-    }
-
-    /// The meters that were given a name by request before they were ever heard.
-    fn await_the_named(&mut self) {
-        let named = self.registry.records().filter_map(|(serial, record)| {
-            let name = record.name.as_ref().filter(|name| name.file.is_none())?.now.as_deref()?;
-            let is_wanted = record.accepted && !record.blocked && record.replaced_by.is_none();
-            is_wanted.then(|| (Arc::from(serial), Arc::from(name)))
-        });
-        for (serial, name) in named.collect::<Vec<(Arc<str>, Arc<str>)>>() {
-            let is_free = self.holder(&name).is_none() && !self.is_configured(&name, None);
-            if is_free && !self.known.contains_key(&serial) {
-                self.known.insert(serial, Member { name, entry: None });
-            }
-        }
-    }
-
     /// The entry of a meter heard on `link`, or an adoption.
     ///
     /// # Errors
@@ -344,16 +244,6 @@ impl Entries {
         })
     }
 
-    /// The names of earlier runs that nobody has any more, each with the one in its place.
-    pub(super) fn outdated(&self, rows: &[MeterRow]) -> Vec<(Arc<str>, Arc<str>)> {
-        let now = rows.iter().filter_map(|row| Some((row, self.known.get(row.serial.as_str())?)));
-        now.filter(|(row, _)| {
-            self.holder(&row.name).is_none() && !self.is_configured(&row.name, None)
-        })
-        .map(|(row, member)| (row.name.as_str().into(), Arc::clone(&member.name)))
-        .collect()
-    }
-
     /// Whose name this is.
     pub(super) fn holder(&self, name: &str) -> Option<&Arc<str>> {
         self.known.iter().find(|(_, member)| *member.name == *name).map(|(serial, _)| serial)
@@ -407,23 +297,6 @@ impl Entries {
         (!changes.is_empty()).then(|| Box::new(Pending { changes, kept: None }))
     }
 
-    /// The meters that can be expected, by name and by serial number where that is known.
-    pub(super) fn expected(&self) -> Vec<Expected> {
-        let make = Make::Brultech;
-        let of_nobody = self.entries.iter().filter(|entry| entry.taken_by.is_none());
-        let of_nobody = of_nobody.map(|entry| Expected {
-            name: Arc::clone(&entry.settings.name),
-            make,
-            serial: None,
-        });
-        let known = self.known.iter().map(|(serial, member)| Expected {
-            name: Arc::clone(&member.name),
-            make,
-            serial: Some(Arc::clone(serial)),
-        });
-        known.chain(of_nobody).collect()
-    }
-
     /// Logs something and puts it down to be told.
     pub(super) fn note(
         &mut self,
@@ -447,106 +320,4 @@ impl Entries {
 const MOST_STRANGERS: usize = 1024;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::registry::record::{Changed, Record};
-
-    fn entry(name: &str, serial: Option<&str>, link: usize) -> MeterSettings {
-        let adopted = MeterSettings::adopted(name.into(), LinkId(link));
-        MeterSettings { serial: serial.map(str::to_owned), ..adopted }
-    }
-
-    fn row(serial: &str, name: &str) -> MeterRow {
-        let (serial, name) = (serial.to_owned(), name.to_owned());
-        MeterRow { make: Make::Brultech, serial, name, state: Vec::new() }
-    }
-
-    fn make(settings: &[MeterSettings], rows: &[MeterRow]) -> Entries {
-        Entries::new(settings, rows, Registry::new(Make::Brultech))
-    }
-
-    fn names(entries: &mut Entries, heard: &[(&str, usize)]) -> Vec<String> {
-        heard
-            .iter()
-            .map(|(serial, link)| {
-                let claim = entries.claim(&Arc::from(*serial), Model::Gem, LinkId(*link));
-                claim.map_or_else(
-                    |reason| reason.as_str().into(),
-                    |one| one.settings.name.to_string(),
-                )
-            })
-            .collect()
-    }
-
-    fn put(entries: &mut Entries, serial: &str, record: Record) {
-        entries.registry.put(serial, record, &mut Changes::default());
-    }
-
-    #[test]
-    fn serial_numbers_bind_the_first_left_over_fills_a_free_entry_and_the_rest_is_adopted() {
-        let settings = [entry("any", None, 0), entry("bound", Some("B"), 0), entry("far", None, 1)];
-        assert_eq!(
-            names(&mut make(&settings, &[]), &[("B", 0), ("A", 0), ("C", 0), ("D", 1), ("A", 0)]),
-            ["bound", "any", "gem-C", "far", "any"]
-        );
-    }
-
-    #[test]
-    fn an_entry_stays_with_its_meter_over_a_restart() {
-        let mut entries = make(&[entry("any", None, 0)], &[row("A", "any")]);
-        assert_eq!(names(&mut entries, &[("B", 0), ("A", 0)]), ["gem-B", "any"]);
-    }
-
-    #[test]
-    fn a_name_that_an_entry_has_is_not_given_to_an_adopted_meter() {
-        let mut entries = make(&[entry("gem-A", Some("B"), 0)], &[]);
-        assert_eq!(names(&mut entries, &[("A", 0)]), ["gem-A-new"]);
-    }
-
-    #[test]
-    fn a_renamed_meter_keeps_its_entry_and_its_name() {
-        let mut registry = Registry::new(Make::Brultech);
-        let changed = Changed { now: Some("main".into()), file: Some("any".into()) };
-        let record = Record { name: Some(changed), ..Record::default() };
-        registry.put("A", record, &mut Changes::default());
-        let rows = [row("A", "main"), row("B", "gem-B")];
-        let settings = [entry("any", None, 0)];
-        let mut entries = Entries::new(&settings, &rows, registry.clone());
-        assert_eq!(names(&mut entries, &[("B", 0), ("A", 0)]), ["gem-B", "main"]);
-        // Edited since: the file wins, and it is said once.
-        let mut entries = Entries::new(&[entry("home", None, 0)], &rows, registry);
-        assert_eq!(names(&mut entries, &[("A", 0)]), ["home"]);
-        assert_eq!(entries.registry.get("A"), Record::default());
-        let kinds: Vec<NoticeKind> = entries.notices.iter().map(|notice| notice.kind).collect();
-        assert_eq!(kinds, [NoticeKind::Overruled]);
-    }
-
-    #[test]
-    fn who_is_blocked_replaced_or_not_permitted_is_turned_away_and_told_once() {
-        let mut entries = make(&[entry("house", Some("A"), 0)], &[row("K", "gem-K")]);
-        put(&mut entries, "B", Record { blocked: true, ..Record::default() });
-        put(&mut entries, "R", Record { replaced_by: Some("A".into()), ..Record::default() });
-        put(&mut entries, "W", Record { accepted: true, ..Record::default() });
-        entries.registry.permit(false, &mut Changes::default());
-        let heard = ["A", "K", "B", "R", "U", "U", "W"].map(|serial| (serial, 0));
-        assert_eq!(
-            names(&mut entries, &heard),
-            ["house", "gem-K", "blocked", "replaced", "not_permitted", "not_permitted", "gem-W"]
-        );
-        let blocked = entries.notices.iter().filter(|one| one.kind == NoticeKind::Blocked);
-        assert_eq!(blocked.count(), 3);
-    }
-
-    #[test]
-    fn a_successor_has_the_entry_of_the_meter_before_it() {
-        let mut registry = Registry::new(Make::Brultech);
-        let replaced = Record { replaced_by: Some("B".into()), ..Record::default() };
-        registry.put("A", replaced, &mut Changes::default());
-        let settings = [entry("house", Some("A"), 0)];
-        let mut entries = Entries::new(&settings, &[], registry.clone());
-        assert_eq!(names(&mut entries, &[("B", 0), ("A", 0)]), ["house", "replaced"]);
-        // The file has caught up.
-        let mut entries = Entries::new(&[entry("house", Some("B"), 0)], &[], registry);
-        assert_eq!(names(&mut entries, &[("B", 0), ("A", 0)]), ["house", "replaced"]);
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ mod ears;
 mod entries;
 mod exchange;
 mod flow;
+mod kept;
 mod meter;
 mod operator;
 mod poll;
@@ -23,7 +24,6 @@ mod pulses;
 mod requests;
 mod sensors;
 mod settings;
-mod state;
 mod switchboard;
 mod voice;
 

@@ -6,7 +6,8 @@
 mod access;
 pub(super) mod external;
 mod listeners;
-pub(super) mod meters;
+pub(super) mod meter_faults;
+mod meters;
 mod tls;
 
 use std::time::Duration;

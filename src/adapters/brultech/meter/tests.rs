@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use meter_protocols::brultech::Format;
+
 use super::super::settings::{ChannelSettings, LinkId};
 use super::*;
 use crate::model::{Role, SensorType};

@@ -1,8 +1,17 @@
 //! The counter state of a meter as it lies on disk: one byte that says how to read it, then the state.
 
-use super::meter::{Kept, MeterState};
+use super::meter::MeterState;
 use crate::model::Make;
 use crate::store::MeterRow;
+
+/// What an earlier packet left of a meter.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Kept {
+    /// The counters go on from here.
+    Same(MeterState),
+    /// Another meter's: the totals go on from here, the counters begin with the next packet.
+    Handed(MeterState),
+}
 
 /// The state of a meter for the disk; `None` where it cannot be written, which is logged.
 pub(super) fn row(serial: &str, name: &str, state: &MeterState) -> Option<MeterRow> {
