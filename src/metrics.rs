@@ -84,6 +84,8 @@ metrics! {
         "Stretches of bytes from meters that were passed over.";
     ignored_packets: Counter = "meterbridge_ignored_packets_total",
         "Well-formed packets that carry nothing the gateway can use.";
+    strange_packets: Counter = "meterbridge_strange_packets_total",
+        "Packets of meters that are not let in.";
     corrections: Counter = "meterbridge_counter_corrections_total",
         "Meter counters that wrapped, started again, jumped or came back.";
     meter_connections: Gauge = "meterbridge_meter_connections", "Open connections to meters.";

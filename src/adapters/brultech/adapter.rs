@@ -188,7 +188,10 @@ impl Meters {
             hash_map::Entry::Occupied(known) => known.into_mut(),
             hash_map::Entry::Vacant(place) => {
                 let begun = Listening::begin(arrival, &mut self.entries, &mut self.kept);
-                let Ok((listening, before)) = begun else { return self.found(updates) };
+                let Ok((listening, before)) = begun else {
+                    metrics.strange_packets.increment();
+                    return self.found(updates);
+                };
                 let to = Arc::clone(&listening.meter.device().name);
                 updates.extend(before.map(|from| Update::Renamed { from, to }));
                 place.insert(listening)

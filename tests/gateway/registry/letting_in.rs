@@ -53,6 +53,7 @@ async fn an_adopted_meter_is_accepted_removed_and_blocked() {
     let data = stage.done("devices", json!({})).await;
     assert_eq!(data["not_let_in"][0]["serial"], SECOND, "{data}");
     assert_eq!(data["not_let_in"][0]["reason"], "blocked", "{data}");
+    assert_eq!(gateway.metric("meterbridge_strange_packets_total").await, 1);
     stage.done("adopt", json!({"serial": SECOND})).await;
     hear(&gateway, &gem(700, 140)).await;
     stage.subscriber.packets("gem-01100700", 1).await;

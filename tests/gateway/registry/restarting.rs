@@ -48,6 +48,29 @@ async fn the_gateway_begins_again_with_its_configuration_read_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_cannot_begin_anew_goes_on_as_it_was() {
+    let site = Site::new(HOUSE);
+    let port = free_port();
+    let broker = format!("broker.listen=127.0.0.1:{port}");
+    let process = Process::run(&site, &["run", "--set", &broker]).await;
+    let mut stage = Stage::at(process.broker).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let elsewhere = taken.local_addr().unwrap().to_string();
+    site.configure(&HOUSE.replace("127.0.0.1:0", &elsewhere));
+    stage.done("restart", json!({})).await;
+    let told = "goes on with the one before";
+    process.log.until(told, |log| log.iter().any(|line| line.contains(told)).then_some(())).await;
+    within("the broker", async {
+        while tokio::net::TcpStream::connect(process.broker).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut stage = Stage::at(process.broker).await;
+    stage.done("devices", json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_without_a_file_does_not_restart() {
     let site = Site::new(HOUSE);
     let gateway = site.start().await;
