@@ -38,7 +38,7 @@ use crate::transport::{self, MeterListener, TransportError};
 use crate::web::{self, ApiAccess, MqttAccess, Web};
 
 pub use self::again::keep_running;
-use self::parts::{spawn_adapter, spawn_bridge, spawn_operator, spawn_router};
+use self::parts::{spawn_adapter, spawn_part};
 
 /// A gateway whose ports are open and whose state is loaded, and which does not run yet.
 #[derive(Debug)]
@@ -234,9 +234,12 @@ impl Gateway {
         pipeline.spawn("ledger", ledger);
 
         let mut adapters = Group::default();
-        spawn_router(&mut adapters, router, &stop_links, &metrics);
-        spawn_bridge(&mut adapters, bridge, &stop_links, &metrics);
-        spawn_operator(&mut adapters, operator, &stop_links, &metrics);
+        let run = |router: Arc<Router>, stop| async move { router.run(stop).await };
+        spawn_part(&mut adapters, "commands", router, run, &stop_links, &metrics);
+        let run = |bridge: Arc<Bridge>, stop| async move { bridge.run(stop).await };
+        spawn_part(&mut adapters, "requests", bridge, run, &stop_links, &metrics);
+        let run = |operator: Arc<Operator>, stop| async move { operator.run(stop).await };
+        spawn_part(&mut adapters, "brultech commands", operator, run, &stop_links, &metrics);
         spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
         for (id, link) in self.links {

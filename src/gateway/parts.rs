@@ -1,65 +1,34 @@
 //! The parts that are started again when they fail.
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::brultech::{Adapter, Left, Operator};
-use crate::bridge::Bridge;
-use crate::command::router::Router;
+use crate::adapters::brultech::{Adapter, Left};
 use crate::error::chain;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 use crate::task::{self, Group};
 
-/// Runs the router of commands, and again should it fail.
-pub(super) fn spawn_router(
+/// Runs a part until `stop`, and again should it fail.
+pub(super) fn spawn_part<T, F, E>(
     group: &mut Group,
-    router: Router,
+    name: &str,
+    part: T,
+    run: impl Fn(Arc<T>, CancellationToken) -> F + Send + 'static,
     stop: &CancellationToken,
     metrics: &Metrics,
-) {
-    let (router, token) = (Arc::new(router), stop.clone());
-    let start = move || {
-        let (router, stop) = (Arc::clone(&router), token.clone());
-        async move { router.run(stop).await }
-    };
-    let name = "commands".to_owned();
-    group.spawn("commands", task::restarting(name, stop.clone(), metrics.clone(), || {}, start));
-}
-
-/// Runs what takes requests for the gateway itself, and again should it fail.
-pub(super) fn spawn_bridge(
-    group: &mut Group,
-    bridge: Bridge,
-    stop: &CancellationToken,
-    metrics: &Metrics,
-) {
-    let (bridge, token) = (Arc::new(bridge), stop.clone());
-    let start = move || {
-        let (bridge, stop) = (Arc::clone(&bridge), token.clone());
-        async move { bridge.run(stop).await }
-    };
-    let name = "requests".to_owned();
-    group.spawn("requests", task::restarting(name, stop.clone(), metrics.clone(), || {}, start));
-}
-
-/// Runs the operator of commands and polling, and again should it fail.
-pub(super) fn spawn_operator(
-    group: &mut Group,
-    operator: Operator,
-    stop: &CancellationToken,
-    metrics: &Metrics,
-) {
-    let (operator, token) = (Arc::new(operator), stop.clone());
-    let start = move || {
-        let (operator, stop) = (Arc::clone(&operator), token.clone());
-        async move { operator.run(stop).await }
-    };
-    let name = "brultech commands".to_owned();
-    let task = task::restarting(name, stop.clone(), metrics.clone(), || {}, start);
-    group.spawn("brultech commands", task);
+) where
+    T: Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>> + 'static,
+{
+    let (part, token) = (Arc::new(part), stop.clone());
+    let start = move || run(Arc::clone(&part), token.clone());
+    let (stop, metrics) = (stop.clone(), metrics.clone());
+    group.spawn(name, task::restarting(name.to_owned(), stop, metrics, || {}, start));
 }
 
 /// Runs the adapter, and again should it fail; each time with the state that is on disk.

@@ -7,13 +7,14 @@ mod trouble;
 
 use std::net::SocketAddr;
 
+use meter_protocols::brultech::Packet;
 use serde_json::{Value, json};
 
 use crate::commands::Sender;
 use crate::meters::{GEM, bytes, counter, device_id, gem_ch1, reading, sensor_id, watt_hours};
 use crate::process::Process;
 use crate::subscriber::{Message, Subscriber};
-use crate::support::{HOUSE, Running, Site};
+use crate::support::{HOUSE, Meter, Running, Site};
 
 /// A client that hears everything and one that asks.
 struct Stage {
@@ -91,6 +92,16 @@ impl Stage {
     }
 }
 
+/// A gateway whose house is heard with this first packet.
+async fn with_house(site: &Site, first: &Packet) -> (Running, Stage, Meter) {
+    let gateway = site.start().await;
+    let stage = Stage::at(gateway.broker()).await;
+    let mut meter = gateway.dial().await;
+    meter.send(&bytes(first)).await;
+    stage.subscriber.packets("house", 1).await;
+    (gateway, stage, meter)
+}
+
 /// What a client that comes now finds on a topic.
 async fn retained(broker: SocketAddr, topic: &str) -> Option<String> {
     let subscriber = Subscriber::new(broker).await;
@@ -108,15 +119,11 @@ fn availability(name: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_meter_is_renamed_while_its_packets_flow() {
     let site = Site::new(HOUSE);
-    let gateway = site.start().await;
-    let mut stage = Stage::at(gateway.broker()).await;
-    let mut meter = gateway.dial().await;
-    let packet = |n: u32| bytes(&gem_ch1(100 + n, u64::from(n) * 3_600, 0));
-    meter.send(&packet(0)).await;
-    stage.subscriber.packets("house", 1).await;
+    let packet = |n: u32| gem_ch1(100 + n, u64::from(n) * 3_600, 0);
+    let (gateway, mut stage, mut meter) = with_house(&site, &packet(0)).await;
 
     // Fifty packets in one go, and the request somewhere among them.
-    let burst: Vec<u8> = (1..=50).flat_map(packet).collect();
+    let burst: Vec<u8> = (1..=50).flat_map(|n| bytes(&packet(n))).collect();
     let rename = json!({"from": "house", "to": "main", "transaction": [7, "a"]});
     let (_, response) = tokio::join!(meter.send(&burst), stage.ask("rename", rename));
     assert_eq!(response["status"], "ok", "{response}");
@@ -126,7 +133,7 @@ async fn a_meter_is_renamed_while_its_packets_flow() {
     let id = device_id(GEM);
     assert_eq!(told, (&json!("house"), &json!("main"), &json!(GEM), &json!(id)));
 
-    meter.send(&packet(51)).await;
+    meter.send(&bytes(&packet(51))).await;
     let total = counter(GEM, "ch1", "pplus");
     stage.subscriber.on(&total, 52).await;
     let expected: Vec<i64> = (0..=51).map(|n| watt_hours(n * 3_600)).collect();
@@ -188,11 +195,7 @@ async fn a_name_outlives_a_restart_and_a_sudden_end_until_the_file_is_edited() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn channels_are_configured_while_the_meter_runs_and_totals_go_on() {
     let site = Site::new(HOUSE);
-    let gateway = site.start().await;
-    let mut stage = Stage::at(gateway.broker()).await;
-    let mut meter = gateway.dial().await;
-    meter.send(&bytes(&gem_ch1(100, 36_000, 7_200))).await;
-    stage.subscriber.packets("house", 1).await;
+    let (gateway, mut stage, mut meter) = with_house(&site, &gem_ch1(100, 36_000, 7_200)).await;
 
     let asked = json!({"meter": "house", "channels": {
         "ch1": {"name": "Mains", "role": "grid"},
@@ -310,6 +313,6 @@ async fn wrong_requests_are_answered_in_words_and_change_nothing() {
 }
 
 /// A meter of its own behind the first port.
-async fn hear(gateway: &Running, packet: &meter_protocols::brultech::Packet) {
+async fn hear(gateway: &Running, packet: &Packet) {
     gateway.dial().await.send(&bytes(packet)).await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Stage, availability, hear, retained};
+use super::{Stage, availability, hear, retained, with_house};
 use crate::meters::{bytes, device_id, gem};
 use crate::support::{HOUSE, Site};
 
@@ -11,10 +11,7 @@ const SECOND: &str = "01100700";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_adopted_meter_is_accepted_removed_and_blocked() {
     let site = Site::new(HOUSE);
-    let gateway = site.start().await;
-    let mut stage = Stage::at(gateway.broker()).await;
-    hear(&gateway, &gem(603, 100)).await;
-    stage.subscriber.packets("house", 1).await;
+    let (gateway, mut stage, _house) = with_house(&site, &gem(603, 100)).await;
     hear(&gateway, &gem(700, 100)).await;
     stage.told("adopted", SECOND).await;
     let found = stage.listed("a new meter", |device| device["serial"] == SECOND).await;
@@ -65,10 +62,7 @@ async fn an_adopted_meter_is_accepted_removed_and_blocked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_meter_that_is_heard_again_is_a_new_one() {
     let site = Site::new(HOUSE);
-    let gateway = site.start().await;
-    let mut stage = Stage::at(gateway.broker()).await;
-    hear(&gateway, &gem(603, 100)).await;
-    stage.subscriber.packets("house", 1).await;
+    let (gateway, mut stage, _house) = with_house(&site, &gem(603, 100)).await;
     let mut meter = gateway.dial().await;
     meter.send(&bytes(&gem(700, 100))).await;
     stage.subscriber.packets("gem-01100700", 1).await;
@@ -84,10 +78,7 @@ async fn a_removed_meter_that_is_heard_again_is_a_new_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unknown_meters_stay_out_while_they_are_not_permitted() {
     let site = Site::new(HOUSE);
-    let gateway = site.start().await;
-    let mut stage = Stage::at(gateway.broker()).await;
-    hear(&gateway, &gem(603, 100)).await;
-    stage.subscriber.packets("house", 1).await;
+    let (gateway, mut stage, _house) = with_house(&site, &gem(603, 100)).await;
     stage.done("permit", json!({"value": false})).await;
     // Who is named before it was ever heard is let in.
     stage.done("adopt", json!({"serial": "01100701", "name": "barn"})).await;

@@ -3,7 +3,7 @@
 use meter_protocols::brultech::Packet;
 use serde_json::json;
 
-use super::{Stage, availability, hear, retained};
+use super::{Stage, availability, hear, retained, with_house};
 use crate::meters::{GEM, bytes, counter, device_id, gem, gem_ch1, watt_hours};
 use crate::process::Process;
 use crate::support::{HOUSE, Site};
@@ -84,11 +84,8 @@ async fn a_meter_that_its_entry_names_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replacing_goes_on_and_comes_back_with_name_and_settings() {
     let site = Site::new(HOUSE);
-    let gateway = site.start().await;
-    let mut stage = Stage::at(gateway.broker()).await;
     let total = counter(GEM, "ch1", "pplus");
-    hear(&gateway, &gem_ch1(100, 3_600, 0)).await;
-    stage.subscriber.packets("house", 1).await;
+    let (gateway, mut stage, _old) = with_house(&site, &gem_ch1(100, 3_600, 0)).await;
     stage.done("rename", json!({"from": "house", "to": "main"})).await;
     let grid = json!({"meter": "main", "channels": {"ch1": {"role": "grid"}}});
     stage.done("configure", grid).await;

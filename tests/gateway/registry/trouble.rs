@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Stage, availability};
+use super::{availability, with_house};
 use crate::api::{basic, exchange};
 use crate::meters::{GEM, bytes, counter, gem_ch1, watt_hours};
 use crate::support::{HOUSE, Site};
@@ -10,16 +10,12 @@ use crate::support::{HOUSE, Site};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_that_change_all_the_time_lose_no_reading() {
     let site = Site::new(HOUSE);
-    let gateway = site.start().await;
-    let mut stage = Stage::at(gateway.broker()).await;
-    let mut meter = gateway.dial().await;
-    let packet = |n: u32| bytes(&gem_ch1(100 + n, u64::from(n) * 3_600, 0));
-    meter.send(&packet(0)).await;
-    stage.subscriber.packets("house", 1).await;
+    let packet = |n: u32| gem_ch1(100 + n, u64::from(n) * 3_600, 0);
+    let (gateway, mut stage, mut meter) = with_house(&site, &packet(0)).await;
     let names = ["house", "a", "b", "c"];
     for n in 1..=100 {
         let rename = json!({"from": GEM, "to": names[n % 4], "transaction": n});
-        let packet = packet(n as u32);
+        let packet = bytes(&packet(n as u32));
         let (_, response) = tokio::join!(meter.send(&packet), stage.ask("rename", rename));
         assert_eq!((&response["status"], &response["transaction"]), (&json!("ok"), &json!(n)));
     }
@@ -40,11 +36,7 @@ async fn names_that_change_all_the_time_lose_no_reading() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_cannot_be_written_is_told_and_written_later() {
     let site = Site::new(HOUSE);
-    let gateway = site.start().await;
-    let mut stage = Stage::at(gateway.broker()).await;
-    let mut meter = gateway.dial().await;
-    meter.send(&bytes(&gem_ch1(100, 3_600, 0))).await;
-    stage.subscriber.packets("house", 1).await;
+    let (gateway, mut stage, mut meter) = with_house(&site, &gem_ch1(100, 3_600, 0)).await;
     let disk = rusqlite::Connection::open(site.path().join("data/meterbridge.db")).unwrap();
     disk.execute_batch("BEGIN IMMEDIATE").unwrap();
     let rename = json!({"from": "house", "to": "main"});
