@@ -222,6 +222,24 @@ async fn commands_come_from_a_broker_elsewhere_and_are_answered_there() {
         let output = within(output).await.unwrap();
         let reply = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && reply.contains(r#""type":"gem""#), "{reply}");
+
+        // Requests for the gateway itself come the same way.
+        let rename = r#"{"from":"house","to":"main","transaction":1}"#;
+        observer.publish("meterbridge/bridge/request/rename", rename, false).await;
+        let response = observer.on("meterbridge/bridge/response/rename").await;
+        let end = r#""status":"ok","transaction":1}"#;
+        assert!(response.payload.ends_with(end) && !response.retain, "{response:?}");
+        while observer.on("powermeter/main/state/availability").await.payload != "online" {}
+        let mut newcomer = Observer::at(port).await;
+        newcomer.publish("test/marker", "", false).await;
+        loop {
+            let seen = newcomer.next().await;
+            // Nothing is left under the old name.
+            assert_ne!(seen.topic, "powermeter/house/state/availability", "{seen:?}");
+            if seen.topic == "test/marker" {
+                break;
+            }
+        }
         gateway.stop().await;
     }
 }

@@ -73,7 +73,7 @@ impl Meters {
             entry.taken_by = Some(Arc::clone(&new));
         }
         self.entries.strangers.remove(&new);
-        let before = shadow.map(|shadow| format!(", which was {} before", shadow.name));
+        let before = shadow.map(|shadow| format!(", which was {} before,", shadow.name));
         let message = format!(
             "meter {new}{} goes on in the place of meter {old}; totals go on with its first packet",
             before.unwrap_or_default()
