@@ -173,12 +173,18 @@ impl Observer {
 
     /// The next message on `topic`.
     pub(crate) async fn on(&mut self, topic: &str) -> Seen {
-        loop {
-            let seen = self.next().await;
-            if seen.topic == topic {
-                return seen;
+        let search = async {
+            loop {
+                let seen = self.next().await;
+                if seen.topic == topic {
+                    return seen;
+                }
             }
-        }
+        };
+        // Other topics may go on for ever.
+        tokio::time::timeout(PATIENCE, search)
+            .await
+            .unwrap_or_else(|_| panic!("nothing came on {topic}"))
     }
 
     /// Takes in messages until there were some on all of `topics`; all topics seen.
