@@ -165,7 +165,7 @@ pub(super) struct Listening {
 
 impl Meters {
     /// The meters, and what is to be told of names that are others than in the last run.
-    fn new(settings: &[MeterSettings], left: Left) -> (Meters, Vec<Update>) {
+    pub(super) fn new(settings: &[MeterSettings], left: Left) -> (Meters, Vec<Update>) {
         let entries = Entries::new(settings, &left.rows, left.registry);
         let outdated = entries.outdated(&left.rows).into_iter();
         let renamed = outdated.map(|(from, to)| Update::Renamed { from, to }).collect();
@@ -175,12 +175,12 @@ impl Meters {
 
     /// What is to be told, and what was found out by comparing the configuration with what requests
     /// have changed.
-    fn found(&mut self, mut updates: Vec<Update>) -> Option<Entry> {
+    pub(super) fn found(&mut self, mut updates: Vec<Update>) -> Option<Entry> {
         let change = self.entries.found(&mut updates);
         (change.is_some() || !updates.is_empty()).then_some(Entry { keep: None, change, updates })
     }
 
-    fn hear(&mut self, arrival: &Arrival, metrics: &Metrics) -> Option<Entry> {
+    pub(super) fn hear(&mut self, arrival: &Arrival, metrics: &Metrics) -> Option<Entry> {
         let packet = &*arrival.packet;
         let key = (packet.format.is_ecm(), packet.unit_id, packet.serial_number);
         let mut updates = Vec::with_capacity(2);

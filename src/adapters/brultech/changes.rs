@@ -304,3 +304,6 @@ fn check_serial(serial: &str) -> Result<Arc<str>, ChangeError> {
         None => Ok(serial.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;
