@@ -19,6 +19,7 @@ use crate::broker::{FilterError, Link, Message, Numbers, QoS, Received, Subscrip
 use crate::command::directory::{Directory, Meter};
 use crate::command::router::{Allowance, shortened};
 use crate::config::Config;
+use crate::homeassistant::{OfferError, Offers};
 use crate::metrics::Metrics;
 use crate::publish::{self, Health};
 use crate::registry::change::{Asked, Change, ChangeError, ChangesIn, Done};
@@ -51,6 +52,7 @@ pub struct Bridge {
     changes: ChangesIn,
     metrics: Metrics,
     restart: Option<(Reload, Again)>,
+    offers: Option<Offers>,
     intake: Mutex<Intake>,
 }
 
@@ -134,8 +136,15 @@ impl Bridge {
             retained: Allowance::default(),
             strange: Allowance::default(),
         });
-        let bridge = Bridge { link, directory, changes, metrics, restart: None, intake };
+        let bridge =
+            Bridge { link, directory, changes, metrics, restart: None, offers: None, intake };
         Ok((bridge, Requests(calls)))
+    }
+
+    /// The same, with a way to offer again what was deleted in Home Assistant.
+    #[must_use]
+    pub fn with_offers(self, offers: Offers) -> Bridge {
+        Bridge { offers: Some(offers), ..self }
     }
 
     /// Lets the request `restart` read the configuration by `reload` and hand it to `again`.
@@ -224,6 +233,7 @@ impl Bridge {
         let mut again = None;
         let outcome = match what {
             What::Change(change) => self.change(change).await,
+            What::Announce(meter) => self.announce(meter).await,
             What::Devices => self.devices().await,
             What::Health => match health.look(&self.metrics) {
                 Value::Object(data) => Ok(data),
@@ -239,6 +249,22 @@ impl Bridge {
             Err((status, words)) => Response::failed(status, &words, transaction),
         };
         (response, again)
+    }
+
+    /// Has a device announced again that was deleted in Home Assistant.
+    async fn announce(
+        &self,
+        meter: Option<String>,
+    ) -> Result<Map<String, Value>, (Status, String)> {
+        let Some(offers) = &self.offers else {
+            return Err((Status::Unavailable, STOPPING.to_owned()));
+        };
+        match offers.offer(meter).await {
+            Ok(ids) => Ok(Map::from_iter([("announced".to_owned(), Value::from(ids))])),
+            Err(error @ OfferError::Unknown(_)) => Err((Status::NoSuchMeter, error.to_string())),
+            Err(error @ OfferError::Off) => Err((Status::Refused, error.to_string())),
+            Err(error @ OfferError::Lost) => Err((Status::Unavailable, error.to_string())),
+        }
     }
 
     /// Has a change made, and waits until it is on disk.

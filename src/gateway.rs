@@ -20,13 +20,15 @@ use crate::adapters::brultech::{
     Adapter, Ears, Left, LinkId, LinkSettings, MeterSettings, Operator, Switchboard,
 };
 use crate::bridge::{Bridge, BridgeError, Reload};
-use crate::broker::{Broker, External, ExternalError, Numbers, Service, ServiceError};
+use crate::broker::{Broker, External, ExternalError, FilterError, Numbers, Service, ServiceError};
 use crate::bus::Bus;
 use crate::command::desk::Routes;
 use crate::command::directory::Directory;
 use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::broker::Mode;
+use crate::homeassistant;
+use crate::homeassistant::Office;
 use crate::ledger;
 use crate::links::{self, MeterLink};
 use crate::metrics::Metrics;
@@ -53,6 +55,7 @@ pub struct Gateway {
     mqtt_access: MqttAccess,
     api_access: ApiAccess,
     base_path: String,
+    homeassistant: homeassistant::Settings,
     data_dir: std::path::PathBuf,
     metrics: Metrics,
     addresses: Addresses,
@@ -87,6 +90,9 @@ pub enum GatewayError {
     /// Requests cannot be taken in.
     #[error(transparent)]
     Requests(#[from] BridgeError),
+    /// Home Assistant's topics cannot be listened to.
+    #[error("homeassistant.prefix makes no topic")]
+    HomeAssistant(#[from] FilterError),
     /// A meter port is not to be had.
     #[error(transparent)]
     Link(#[from] TransportError),
@@ -152,6 +158,7 @@ impl Gateway {
             meters: plan.meters,
             store,
             lock,
+            homeassistant: links::homeassistant(config),
             data_dir: config.data_dir.clone(),
             metrics: Metrics::default(),
             addresses,
@@ -188,6 +195,7 @@ impl Gateway {
         // The directory first: who hears that a meter is online may send it a command at once.
         let lookups = bus.subscribe(DIRECTORY_QUEUE, metrics.dropped_updates.clone());
         let updates = bus.subscribe(PUBLISHER_QUEUE, metrics.dropped_updates.clone());
+        let news = bus.subscribe(ANNOUNCER_QUEUE, metrics.dropped_updates.clone());
         let numbers = self.broker.numbers();
 
         let mut servers = Group::default();
@@ -197,6 +205,8 @@ impl Gateway {
         }
         let expected = left.expected(&self.meters);
         publisher.begin(expected.iter().map(|meter| &*meter.name));
+        let (office, offers) =
+            Office::open(self.broker.link(), self.homeassistant, &self.data_dir).await?;
         let directory = Directory::new(expected.into_iter());
         let mut link_settings = self.link_settings;
         left.pass_on(&mut link_settings);
@@ -217,7 +227,8 @@ impl Gateway {
             metrics.clone(),
             &numbers,
         )?;
-        let bridge = bridge.with_restart(self.reload.map(|reload| (reload, again)));
+        let bridge =
+            bridge.with_offers(offers).with_restart(self.reload.map(|reload| (reload, again)));
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
         let web = Web::new(metrics.clone(), numbers)
             .with_base_path(self.base_path)
@@ -229,6 +240,7 @@ impl Gateway {
         }
         let mut pipeline = Group::default();
         pipeline.spawn("publisher", publisher.run(updates));
+        pipeline.spawn("home assistant", homeassistant::run(office, news));
         pipeline.spawn("directory", directory.follow(lookups));
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);
@@ -315,6 +327,8 @@ impl Gateway {
 const GRACE: Duration = Duration::from_millis(1900);
 /// Updates that may wait for the publisher.
 const PUBLISHER_QUEUE: usize = 1024;
+/// Updates that may wait for the announcer.
+const ANNOUNCER_QUEUE: usize = 1024;
 /// Updates that may wait for the directory of meters.
 const DIRECTORY_QUEUE: usize = 1024;
 

@@ -13,6 +13,7 @@
 //! 5. **Bus**: [`bus`] hands each update to every subscriber's bounded queue.
 //! 6. **Topics**: [`publish`] turns updates into messages under [`topic`]s of the unified tree and
 //!    gives them to the broker's [`broker::Link`].
+//!    [`homeassistant`] hears the same updates and announces the meters to Home Assistant.
 //! 7. **Broker**: [`broker`] delivers them to every client whose subscriptions match.
 //!
 //! [`gateway`] builds all of this from a [`config`] and takes it down in the order of the data;
@@ -31,6 +32,7 @@ pub mod doctor;
 pub mod error;
 pub mod gateway;
 pub mod health;
+pub mod homeassistant;
 pub mod ledger;
 mod links;
 pub mod metrics;

@@ -14,7 +14,8 @@ use crate::broker::{
 use crate::config::broker as broker_section;
 use crate::config::link::Link;
 use crate::config::meter::{self, Meter, Polarity, TemperatureUnit, Timeout};
-use crate::config::{Config, WebAccess, WebSocketMqtt};
+use crate::config::{Config, Discovery, WebAccess, WebSocketMqtt};
+use crate::homeassistant;
 use crate::model::{Channel, SensorType};
 use crate::topic::{BridgeTopic, Topic};
 use crate::transport::{Dial, ListenOptions, SerialLine};
@@ -37,6 +38,27 @@ pub(crate) enum MeterLink {
     Listen { addresses: Vec<SocketAddr>, options: ListenOptions },
     Dial(Dial),
     Serial(SerialLine),
+}
+
+/// How meters are announced to Home Assistant. A meter that is asked seldom, or may be silent for
+/// long, has powers that live as long.
+pub(crate) fn homeassistant(config: &Config) -> homeassistant::Settings {
+    let rare = config.meters.iter().flat_map(|meter| {
+        let timeout = match meter.timeout {
+            Timeout::After(span) => Some(span),
+            Timeout::Auto => None,
+        };
+        [timeout, meter.poll.map(|poll| poll.saturating_mul(3))].into_iter().flatten()
+    });
+    homeassistant::Settings {
+        form: match config.homeassistant.discovery {
+            Discovery::None => None,
+            Discovery::Device => Some(homeassistant::Form::Device),
+            Discovery::Component => Some(homeassistant::Form::Component),
+        },
+        prefix: config.homeassistant.prefix.clone(),
+        silence: rare.fold(homeassistant::Settings::SILENCE, Duration::max),
+    }
 }
 
 /// Entries with the same link share it. Kinds and links that this version cannot serve were

@@ -4,6 +4,7 @@
 //! process, however sudden; only a power cut can take back the last commits.
 
 mod changes;
+mod discovery;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -137,6 +138,7 @@ impl Store {
             return Err(StoreError::Newer { path, found });
         }
         store.connection.execute_batch(TABLES).map_err(open)?;
+        store.connection.execute_batch(discovery::TABLES).map_err(open)?;
         Ok(store)
     }
 

@@ -1,9 +1,13 @@
 //! Every topic the gateway speaks, as a type. Nothing else builds a topic or takes one apart.
 
+mod discovery;
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::model::{DeviceId, SensorId};
+
+pub use discovery::DiscoveryTopics;
 
 /// A topic of the unified tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub enum MeterState {
     Availability,
     /// Replies to what was asked.
     Info,
+    /// Whether what comes in agrees with what the loads take.
+    Balance,
 }
 
 /// What the gateway publishes about itself.
@@ -76,6 +82,8 @@ pub enum BridgeTopic {
     Event,
     /// How the gateway and its broker are.
     Health,
+    /// What is announced to Home Assistant.
+    HomeAssistant,
 }
 
 impl fmt::Display for Topic {
@@ -145,8 +153,13 @@ impl ConfigDocument {
 }
 
 impl MeterState {
-    const ALL: [MeterState; 4] =
-        [MeterState::Sample, MeterState::Channels, MeterState::Availability, MeterState::Info];
+    const ALL: [MeterState; 5] = [
+        MeterState::Sample,
+        MeterState::Channels,
+        MeterState::Availability,
+        MeterState::Info,
+        MeterState::Balance,
+    ];
 }
 
 impl Leaf {
@@ -166,12 +179,13 @@ impl Topic {
 }
 
 impl BridgeTopic {
-    const ALL: [BridgeTopic; 5] = [
+    const ALL: [BridgeTopic; 6] = [
         BridgeTopic::State,
         BridgeTopic::Info,
         BridgeTopic::Devices,
         BridgeTopic::Event,
         BridgeTopic::Health,
+        BridgeTopic::HomeAssistant,
     ];
 }
 
@@ -192,6 +206,7 @@ impl Level for MeterState {
             MeterState::Channels => "channels",
             MeterState::Availability => "availability",
             MeterState::Info => "info",
+            MeterState::Balance => "balance",
         }
     }
 }
@@ -214,6 +229,7 @@ impl Level for BridgeTopic {
             BridgeTopic::Devices => "devices",
             BridgeTopic::Event => "event",
             BridgeTopic::Health => "health",
+            BridgeTopic::HomeAssistant => "homeassistant",
         }
     }
 }
@@ -236,6 +252,7 @@ mod tests {
             "powermeter/house/state/channels".to_owned(),
             "powermeter/house/state/availability".to_owned(),
             "powermeter/house/state/info".to_owned(),
+            "powermeter/house/state/balance".to_owned(),
             "powermeter/house/cmd".to_owned(),
             "powermeter/cmd".to_owned(),
             "powermeter/house/sample".to_owned(),
@@ -246,6 +263,7 @@ mod tests {
             "meterbridge/bridge/devices".to_owned(),
             "meterbridge/bridge/event".to_owned(),
             "meterbridge/bridge/health".to_owned(),
+            "meterbridge/bridge/homeassistant".to_owned(),
             "meterbridge/bridge/request/rename".to_owned(),
             "meterbridge/bridge/response/rename".to_owned(),
         ];

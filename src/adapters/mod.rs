@@ -1,3 +1,12 @@
 //! One adapter per make: what its meters mean, in the model's terms.
 
 pub mod brultech;
+
+use crate::model::{Control, Model};
+
+/// What a meter of this model can be told.
+pub fn controls(model: Model) -> &'static [Control] {
+    match model {
+        Model::Gem | Model::Ecm1240 | Model::Ecm1220 => brultech::controls(model),
+    }
+}

@@ -29,6 +29,8 @@ pub enum What {
     Devices,
     /// How the gateway is.
     Health,
+    /// That a device, or every one, is announced to Home Assistant again that its user deleted there.
+    Announce(Option<String>),
     /// That it begins again with the configuration read anew.
     Restart,
 }
@@ -45,8 +47,18 @@ pub struct Bad {
 }
 
 /// Everything that can be asked for, by the last level of its topic.
-pub const KINDS: [&str; 9] =
-    ["rename", "configure", "remove", "adopt", "permit", "replace", "restart", "devices", "health"];
+pub const KINDS: [&str; 10] = [
+    "rename",
+    "configure",
+    "remove",
+    "adopt",
+    "permit",
+    "replace",
+    "restart",
+    "devices",
+    "health",
+    "announce",
+];
 
 /// The largest request that is read, in bytes.
 pub const LARGEST: usize = 64 * 1024;
@@ -92,6 +104,13 @@ struct Replace {
 #[serde(deny_unknown_fields)]
 struct Permit {
     value: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Announce {
+    #[serde(default)]
+    meter: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -172,6 +191,10 @@ fn parse(what: &str, arguments: Value) -> Result<What, String> {
         }
         "devices" => of::<Nothing>(arguments, "{}").map(|Nothing {}| What::Devices)?,
         "health" => of::<Nothing>(arguments, "{}").map(|Nothing {}| What::Health)?,
+        "announce" => {
+            let Announce { meter } = of(arguments, r#"{"meter":"house"}"#)?;
+            What::Announce(meter)
+        }
         "restart" => of::<Nothing>(arguments, "{}").map(|Nothing {}| What::Restart)?,
         other => {
             let other: String = other.chars().take(64).collect();

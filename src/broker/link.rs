@@ -114,6 +114,16 @@ impl Link {
         }
     }
 
+    /// Somebody else has cleared this topic's retained message: it must not come again. A broker
+    /// elsewhere gets all retained messages anew with each connection, and so has to be told;
+    /// the embedded one holds nothing back.
+    pub fn forget(&self, topic: &str) {
+        if let Way::External(link) = &self.0 {
+            let (payload, qos) = (&b""[..], QoS::AtLeastOnce);
+            link.publish_all(std::iter::once(Message { topic, payload, qos, retain: true }));
+        }
+    }
+
     /// Subscribes to a topic filter. Retained messages come first, and more than once if a topic
     /// changes meanwhile or the connection to a broker elsewhere is made anew.
     ///

@@ -4,6 +4,7 @@
 //! and later history, sinks and discovery) knows nothing else. Quantities are spelled as the
 //! topic tree spells them, values are exact thousandths, times are UTC.
 
+mod control;
 mod counter;
 mod device;
 mod latest;
@@ -12,6 +13,7 @@ mod reading;
 mod seconds;
 mod total;
 
+pub use control::{Control, ControlKind, Scope};
 pub use counter::{Advance, Counter, GEM_PULSES_PER_SECOND};
 pub use device::{Channel, Device, DeviceId, Make, Model, Role, Sensor, SensorId};
 pub use latest::{Latest, Sum, is_clamp, summed_role};

@@ -3,11 +3,12 @@
 use std::fmt::{Display, Write};
 
 use super::Known;
+use super::balance::{self, Balance};
 use super::batch::Batch;
 use crate::model::{Channel, Latest, Milli, Quantity, Sensor, SensorType, Sum, Timestamp};
 use crate::topic::{MeterState, Topic};
 
-/// Publishes `state/channels` with every packet, and `state/sample` every five seconds or with
+/// Publishes `state/channels` with every packet, and `state/sample` and `state/balance` every five seconds or with
 /// each packet where these are rarer.
 pub(super) fn publish(batch: &mut Batch, known: &mut Known, at: Timestamp) {
     let name = known.device.name.to_string();
@@ -23,6 +24,9 @@ pub(super) fn publish(batch: &mut Batch, known: &mut Known, at: Timestamp) {
         .is_none_or(|sampled| at.since(sampled).as_millis() + early >= SAMPLE_EVERY_MS);
     if let Some(sum) = sum.filter(|_| due) {
         known.sampled = Some(at);
+        if let Some(balance) = Balance::of(&known.device.sensors, &known.latest) {
+            balance::publish(batch, &known.device, &balance, at);
+        }
         batch.live(&Topic::Meter(name, MeterState::Sample), |text| {
             write_sample(&sum, text, at);
         });

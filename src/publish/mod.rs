@@ -3,6 +3,7 @@
 //! One batch a packet: first the documents that describe the meter, when it is new or has
 //! changed, then its readings, then what is summed up of them.
 
+mod balance;
 mod batch;
 mod bridge;
 mod channels;

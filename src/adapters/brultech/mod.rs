@@ -12,6 +12,7 @@
 mod adapter;
 mod call;
 mod changes;
+mod controls;
 mod ears;
 mod entries;
 mod exchange;
@@ -28,6 +29,7 @@ mod switchboard;
 mod voice;
 
 pub use adapter::{Adapter, Arrival, Left, Mailbox};
+pub use controls::controls;
 pub use ears::Ears;
 pub use operator::Operator;
 pub use poll::Unit;

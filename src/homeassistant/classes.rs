@@ -1,0 +1,160 @@
+//! Which entities a sensor is, and what Home Assistant has to know of each: the tables.
+//!
+//! Values come from `powermeter/<name>/state/channels`, so a field here is a field there.
+
+use crate::model::{Channel, Quantity, Role, Sensor, SensorType};
+
+/// One entity of a sensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entity {
+    /// The field of the channel in `state/channels`, and the end of the entity's key.
+    pub(super) field: &'static str,
+    /// Which of the sensor's values it is.
+    pub(super) of: Of,
+    /// What follows the channel's name.
+    pub(super) name: &'static str,
+    pub(super) device_class: Option<&'static str>,
+    pub(super) state_class: &'static str,
+    pub(super) unit: Option<&'static str>,
+    /// Decimals that are shown.
+    pub(super) decimals: u8,
+    /// Whether it tells of the meter's work more than of the house.
+    pub(super) diagnostic: bool,
+    /// Whether it is worth nothing when it is old.
+    pub(super) expires: bool,
+    /// Whether the sign is turned round: what a source gives is positive.
+    pub(super) negated: bool,
+}
+
+/// The value of a sensor that an entity shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// Its gauge.
+    Gauge,
+    /// Its counter.
+    Counter,
+    /// The bare count of its pulse input.
+    Count,
+}
+
+/// The entities of a sensor.
+pub(super) fn entities(sensor: &Sensor) -> Vec<Entity> {
+    match sensor.quantity {
+        Quantity::PPlus => vec![power(sensor.role), taken(sensor.role)],
+        Quantity::PMinus => vec![given(sensor.role)],
+        Quantity::Vrms => vec![diagnostic("voltage", "voltage", "voltage", "V", 1)],
+        Quantity::Irms => vec![diagnostic("current", "current", "current", "A", 2)],
+        Quantity::Temperature => {
+            vec![diagnostic("temperature", "temperature", "temperature", "°C", 1)]
+        }
+        Quantity::Pulse => pulses(sensor.kind),
+    }
+}
+
+/// Every key that the channel could ever have, whatever it is set to.
+pub(super) fn fields(channel: Channel) -> &'static [&'static str] {
+    match channel {
+        Channel::Ch(_) | Channel::Aux(_) => &["power", "energy", "energy_export", "current"],
+        Channel::Line => &["voltage"],
+        Channel::Pulse(_) => &["count", "total"],
+        Channel::T(_) => &["temperature"],
+    }
+}
+
+fn power(role: Role) -> Entity {
+    Entity {
+        field: "power",
+        of: Of::Gauge,
+        name: "power",
+        device_class: Some("power"),
+        state_class: "measurement",
+        unit: Some("W"),
+        decimals: 0,
+        diagnostic: false,
+        expires: true,
+        // The Energy dashboard wants what a panel or a battery gives as positive.
+        negated: matches!(role, Role::Solar | Role::Battery),
+    }
+}
+
+fn taken(role: Role) -> Entity {
+    let name = match role {
+        Role::Grid => "import",
+        Role::Solar => "consumption",
+        Role::Battery => "charged",
+        Role::Load => "energy",
+    };
+    energy("energy", name)
+}
+
+fn given(role: Role) -> Entity {
+    let name = match role {
+        Role::Solar => "production",
+        Role::Battery => "discharged",
+        Role::Grid | Role::Load => "export",
+    };
+    energy("energy_export", name)
+}
+
+fn energy(field: &'static str, name: &'static str) -> Entity {
+    Entity {
+        field,
+        of: Of::Counter,
+        name,
+        device_class: Some("energy"),
+        state_class: "total_increasing",
+        unit: Some("kWh"),
+        decimals: 2,
+        diagnostic: false,
+        expires: false,
+        negated: false,
+    }
+}
+
+fn diagnostic(
+    field: &'static str,
+    name: &'static str,
+    class: &'static str,
+    unit: &'static str,
+    decimals: u8,
+) -> Entity {
+    Entity {
+        field,
+        of: Of::Gauge,
+        name,
+        device_class: Some(class),
+        state_class: "measurement",
+        unit: Some(unit),
+        decimals,
+        diagnostic: true,
+        expires: false,
+        negated: false,
+    }
+}
+
+/// The bare count, and what it stands for where that is known.
+fn pulses(kind: SensorType) -> Vec<Entity> {
+    let count = Entity {
+        field: "count",
+        of: Of::Count,
+        name: "pulses",
+        device_class: None,
+        unit: None,
+        decimals: 0,
+        diagnostic: true,
+        ..energy("count", "pulses")
+    };
+    let volume = |class| Entity {
+        name: "total",
+        device_class: Some(class),
+        unit: Some("L"),
+        decimals: 0,
+        ..energy("total", "total")
+    };
+    match kind {
+        SensorType::Electricity => vec![count, energy("total", "energy")],
+        SensorType::Gas => vec![count, volume("gas")],
+        SensorType::Water => vec![count, volume("water")],
+        SensorType::Temperature | SensorType::Other => vec![count],
+    }
+}

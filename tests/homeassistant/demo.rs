@@ -1,0 +1,72 @@
+//! `meterbridge demo` in front of Home Assistant.
+
+use std::time::Duration;
+
+use crate::assistant::Assistant;
+use crate::process::{Process, program};
+use crate::subscriber::Message;
+use crate::support::{Site, free_port};
+
+async fn demo(site: &Site, broker: u16) -> Process {
+    let listen = format!("broker.listen=127.0.0.1:{broker}");
+    let data = format!("data_dir={}", site.path().join("data").display());
+    let arguments = ["demo", "--set", &listen, "--set", "web.listen=127.0.0.1:0", "--set", &data];
+    Process::start(program(site, &arguments)).await
+}
+
+#[tokio::test]
+async fn every_message_passes_every_template_gives_a_number_and_all_is_well_after_a_kill() {
+    let (site, port) = (Site::bare(), free_port());
+    let gateway = demo(&site, port).await;
+    let assistant = Assistant::connect(gateway.broker).await;
+    let first = assistant.all_well(2).await;
+    assert!(first.entities.contains_key("meterbridge_bridge_packets"));
+    // 32 clamps with power, energy and current, two of them both ways.
+    for (end, least) in [("_power", 32), ("_energy", 32), ("_energy_export", 2), ("_current", 32)] {
+        let found = first.numbers.keys().filter(|id| id.ends_with(end)).count();
+        assert!(found >= least, "{found} {end}");
+    }
+    let production = first.numbers.iter().find(|(id, _)| id.ends_with("ch2_power")).unwrap().1;
+    assert!(*production >= 0.0, "what a panel gives is positive: {production}");
+
+    gateway.kill().await;
+    let gateway = demo(&site, port).await;
+    let assistant = Assistant::connect(gateway.broker).await;
+    let second = assistant.all_well(2).await;
+    let ids = |view: &crate::assistant::View| view.entities.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(ids(&first), ids(&second));
+    for (id, before) in first.numbers.iter().filter(|(id, _)| id.contains("_energy")) {
+        assert!(second.numbers[id] >= before * 0.9, "{id} fell from {before}");
+    }
+}
+
+#[tokio::test]
+async fn each_power_speaks_often_and_a_birth_brings_everything_again() {
+    let site = Site::bare();
+    let gateway = demo(&site, free_port()).await;
+    let assistant = Assistant::connect(gateway.broker).await;
+    assistant.all_well(2).await;
+    let channels = |all: &[Message]| {
+        let is_it = |message: &&Message| message.topic == "powermeter/demo-gem/state/channels";
+        let of = all.iter().filter(is_it);
+        let seconds = of.map(|message| {
+            let value: serde_json::Value = serde_json::from_str(&message.payload).unwrap();
+            value["ts"].as_i64().unwrap()
+        });
+        let seconds: Vec<i64> = seconds.collect();
+        (seconds.len() >= 5).then_some(seconds)
+    };
+    let seconds = assistant.messages.until("five packets", channels).await;
+    assert!(seconds.windows(2).all(|pair| pair[1] - pair[0] <= 20), "{seconds:?}");
+
+    let before = assistant.discovery().len();
+    assistant.birth().await;
+    let again = |all: &[Message]| {
+        let discovery: Vec<&Message> =
+            all.iter().filter(|one| crate::assistant::is_discovery(&one.topic)).collect();
+        (discovery.len() >= before + 2).then(|| discovery[before].topic.clone())
+    };
+    let first = assistant.messages.until("everything again", again).await;
+    assert_eq!(first, "homeassistant/device/meterbridge_bridge/config", "the gateway comes first");
+    assert!(crate::record::PATIENCE <= Duration::from_secs(60));
+}
