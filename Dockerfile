@@ -37,7 +37,10 @@ RUN ["meterbridge", "--help"]
 # Inside a container a listener on loopback cannot be published, so both listen on all addresses.
 # The environment wins over config.yaml; `--set` wins over both. The broker then asks for `users`,
 # or for METERBRIDGE__BROKER__ALLOW_ANONYMOUS=true, and does not start without one of them.
+# With a configuration that has mistakes the web port shows them until they are mended: a container
+# that starts again and again tells nobody why.
 ENV METERBRIDGE__DATA_DIR=/data \
+    METERBRIDGE_SERVE_MISTAKES=true \
     METERBRIDGE__BROKER__LISTEN=0.0.0.0:1883 \
     METERBRIDGE__WEB__LISTEN=0.0.0.0:8080
 

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,7 @@ use crate::command::router::{Allowance, shortened};
 use crate::config::Config;
 use crate::homeassistant::{OfferError, Offers};
 use crate::metrics::Metrics;
-use crate::publish::{self, Health};
+use crate::publish::{self, Described, Health};
 use crate::registry::change::{Asked, Change, ChangeError, ChangesIn, Done};
 use crate::topic::Topic;
 
@@ -296,7 +296,8 @@ impl Bridge {
             Meter::Heard(heard) => Some(publish::describe(&heard.device, heard.online)),
             Meter::Expected(_) => None,
         });
-        data.shift_insert(0, "meters".to_owned(), described.collect());
+        let described: Vec<Described> = described.collect();
+        data.shift_insert(0, "meters".to_owned(), json!(described));
         Ok(data)
     }
 

@@ -22,6 +22,16 @@ pub struct Queue<T> {
     drained: Notify,
     capacity: usize,
     dropped: Counter,
+    witness: Option<Witness<T>>,
+}
+
+/// Looks at each entry that is dropped.
+struct Witness<T>(Box<dyn Fn(&T) + Send + Sync>);
+
+impl<T> std::fmt::Debug for Witness<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Witness")
+    }
 }
 
 #[derive(Debug)]
@@ -35,6 +45,20 @@ struct Entries<T> {
 impl<T> Queue<T> {
     /// A queue of at most `capacity` entries; each one dropped is counted in `dropped`.
     pub fn new(capacity: usize, dropped: Counter) -> Arc<Queue<T>> {
+        Self::make(capacity, dropped, None)
+    }
+
+    /// The same, with somebody who looks at each entry that is dropped; not for long, because the
+    /// queue waits.
+    pub fn watched(
+        capacity: usize,
+        dropped: Counter,
+        witness: impl Fn(&T) + Send + Sync + 'static,
+    ) -> Arc<Queue<T>> {
+        Self::make(capacity, dropped, Some(Witness(Box::new(witness))))
+    }
+
+    fn make(capacity: usize, dropped: Counter, witness: Option<Witness<T>>) -> Arc<Queue<T>> {
         let entries = Mutex::new(Entries { waiting: VecDeque::new(), closed: false, stuck: false });
         Arc::new(Queue {
             entries,
@@ -42,6 +66,7 @@ impl<T> Queue<T> {
             drained: Notify::new(),
             capacity,
             dropped,
+            witness,
         })
     }
 
@@ -78,8 +103,11 @@ impl<T> Queue<T> {
             return;
         }
         if entries.waiting.len() >= self.capacity {
-            entries.waiting.pop_front();
+            let oldest = entries.waiting.pop_front();
             self.dropped.increment();
+            if let (Some(oldest), Some(Witness(look))) = (oldest, &self.witness) {
+                look(&oldest);
+            }
         }
         entries.waiting.push_back(entry);
         drop(entries);
@@ -131,6 +159,11 @@ impl Bus {
         let queue = Queue::new(capacity, dropped);
         self.subscribers.push(Arc::clone(&queue));
         queue
+    }
+
+    /// One more, whose queue was made elsewhere.
+    pub fn add(&mut self, queue: Arc<Queue<Update>>) {
+        self.subscribers.push(queue);
     }
 
     /// Hands over one update; waits as [`Queue::push`] does.

@@ -14,11 +14,14 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-use self::arguments::{Cli, Command, HealthOptions, SendOptions};
+use self::arguments::{Cli, Command, HealthOptions, RunOptions, SendOptions};
 use crate::bridge::Reload;
 use crate::command::client::{self, Errand, ErrandError};
+use crate::config::watch::Watched;
 use crate::config::{self, Config, ConfigErrors, Loaded, Source};
 use crate::decode;
 use crate::demo;
@@ -26,7 +29,9 @@ use crate::doctor;
 use crate::error::chain;
 use crate::gateway;
 use crate::health;
+use crate::log;
 use crate::passwd::{self, PasswdError};
+use crate::waiting;
 
 pub use self::arguments::{
     ConfigOptions, DecodeOptions, DecodedProtocol, MannersOptions, PacketFormat, SimulateOptions,
@@ -69,10 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(cli: Cli) -> Exit {
     match cli.command.unwrap_or(Command::Run(cli.options)) {
-        Command::Run(options) => {
-            let source = source(&options);
-            with_config(&options, |loaded| run(loaded, source))
-        }
+        Command::Run(options) => start(&options),
         Command::Demo(options) => with_config(&options, demo),
         Command::Simulate(options) => simulate::simulate(&options),
         Command::Check(options) => check(&options),
@@ -146,17 +148,37 @@ fn show(loaded: &Loaded) -> Exit {
     Exit::Fine
 }
 
+/// Runs the gateway, at once or when its configuration has been mended.
+fn start(options: &RunOptions) -> Exit {
+    let errors = match load(&options.config) {
+        Ok(loaded) => return run(loaded, source(&options.config)),
+        Err(errors) => errors,
+    };
+    let exit = refuse(&errors);
+    if !options.serves_mistakes() {
+        return exit;
+    }
+    let mut mended = None;
+    serve(async |shutdown| {
+        let source = source(&options.config);
+        mended = waiting::until_mended(source, errors, shutdown, complain).await;
+        Ok::<(), std::convert::Infallible>(())
+    });
+    mended.map_or(exit, |loaded| run(loaded, source(&options.config)))
+}
+
 /// Runs the gateway until it is told to stop.
 fn run(loaded: Loaded, source: Source) -> Exit {
     start_logging(&loaded.config);
     for note in loaded.notes() {
         tracing::warn!("{note}");
     }
+    let watched = loaded.file().map(Watched::new);
     let reload = Reload::new(move || match config::load(&source) {
         Ok(loaded) => Ok(loaded.config),
         Err(errors) => Err(errors.to_string()),
     });
-    serve(|shutdown| gateway::keep_running(loaded.config, reload, shutdown))
+    serve(|shutdown| gateway::keep_running(loaded.config, reload, watched, shutdown))
 }
 
 /// Runs the gateway with simulated meters.
@@ -368,10 +390,10 @@ pub fn start_logging(config: &Config) {
     };
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // Fails only where a logger is there already, as in tests; that one is as good.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(ansi)
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .with(log::layer())
         .try_init();
 }
 

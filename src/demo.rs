@@ -88,7 +88,7 @@ fn advice(addresses: &Addresses) -> String {
     if let Some(web) = addresses.web.first() {
         let _ = write!(
             text,
-            "\nNumbers of the gateway: http://{web}/metrics\n\
+            "\nIn a browser: http://{web}/\nNumbers of the gateway: http://{web}/metrics\n\
              A command over HTTP:\n  \
              curl -d '{{\"cmd\":\"get\",\"setting\":\"all\"}}' http://{web}/api/meters/demo-gem/command\n"
         );

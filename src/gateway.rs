@@ -20,24 +20,27 @@ use crate::adapters::brultech::{
     Adapter, Ears, Left, LinkId, LinkSettings, MeterSettings, Operator, Switchboard,
 };
 use crate::bridge::{Bridge, BridgeError, Reload};
-use crate::broker::{Broker, External, ExternalError, FilterError, Numbers, Service, ServiceError};
-use crate::bus::Bus;
+use crate::broker::{
+    Broker, External, ExternalError, FilterError, Link, Numbers, Service, ServiceError,
+};
+use crate::bus::{Bus, Queue};
 use crate::command::desk::Routes;
 use crate::command::directory::Directory;
 use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::broker::Mode;
+use crate::config::watch::Watched;
 use crate::homeassistant;
 use crate::homeassistant::Office;
 use crate::ledger;
 use crate::links::{self, MeterLink};
 use crate::metrics::Metrics;
-use crate::model::Make;
+use crate::model::{Make, Update};
 use crate::publish::Publisher;
 use crate::store::{DirectoryLock, Store, StoreError};
 use crate::task::Group;
 use crate::transport::{self, MeterListener, TransportError};
-use crate::web::{self, ApiAccess, MqttAccess, Web};
+use crate::web::{self, About, ApiAccess, Live, MqttAccess, Tokens, TokensError, Web};
 
 pub use self::again::keep_running;
 use self::parts::{spawn_adapter, spawn_part};
@@ -54,7 +57,9 @@ pub struct Gateway {
     lock: DirectoryLock,
     mqtt_access: MqttAccess,
     api_access: ApiAccess,
-    base_path: String,
+    tokens: Tokens,
+    about: About,
+    watched: Option<Watched>,
     homeassistant: homeassistant::Settings,
     data_dir: std::path::PathBuf,
     metrics: Metrics,
@@ -84,6 +89,9 @@ pub enum GatewayError {
     /// The broker's port is not to be had, or the broker, or the way to another, failed.
     #[error(transparent)]
     Broker(#[from] ServiceError),
+    /// The secret behind the sensors' tokens is not to be had.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// Commands cannot be taken in.
     #[error(transparent)]
     Commands(#[from] RouterError),
@@ -130,6 +138,7 @@ impl Gateway {
     pub async fn build(config: &Config) -> Result<Gateway, GatewayError> {
         let lock = DirectoryLock::take(&config.data_dir)?;
         let store = Store::open(&config.data_dir)?;
+        let tokens = Tokens::load(&config.data_dir)?;
         let broker = open_broker(config).await?;
         let web = bind_web(config).await?;
         let plan = links::plan(&config.meters);
@@ -146,7 +155,9 @@ impl Gateway {
         let api_access = links::api_access(config, &broker).map_err(ServiceError::from)?;
         Ok(Gateway {
             api_access,
-            base_path: config.web.base_path.clone(),
+            tokens,
+            about: links::about(config, &addresses),
+            watched: None,
             mqtt_access: match &broker {
                 Service::Embedded(broker) => links::mqtt_access(config, broker),
                 Service::External(_) => MqttAccess::Off,
@@ -194,7 +205,13 @@ impl Gateway {
         let mut bus = Bus::default();
         // The directory first: who hears that a meter is online may send it a command at once.
         let lookups = bus.subscribe(DIRECTORY_QUEUE, metrics.dropped_updates.clone());
-        let updates = bus.subscribe(PUBLISHER_QUEUE, metrics.dropped_updates.clone());
+        let shown = bus.subscribe(LIVE_QUEUE, metrics.dropped_updates.clone());
+        let tallies = metrics.meters.clone();
+        let updates =
+            Queue::watched(PUBLISHER_QUEUE, metrics.dropped_updates.clone(), move |update| {
+                tallies.note_drop(update);
+            });
+        bus.add(Arc::clone(&updates));
         let news = bus.subscribe(ANNOUNCER_QUEUE, metrics.dropped_updates.clone());
         let numbers = self.broker.numbers();
 
@@ -217,6 +234,8 @@ impl Gateway {
         routes.add_reaching(Make::Brultech, jobs, Arc::new(move |serial| reach.reaches(serial)));
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
+        let (link, roster) = (self.broker.link(), self.broker.roster());
+        let live = Live::new(Arc::clone(&directory), roster, metrics.clone());
         let (adapter, mailbox, changes) =
             Adapter::new(self.meters, Arc::clone(&ledger_queue), metrics.clone());
         let (again, mut begin_again) = mpsc::channel(1);
@@ -231,17 +250,28 @@ impl Gateway {
             bridge.with_offers(offers).with_restart(self.reload.map(|reload| (reload, again)));
         servers.spawn("broker", self.broker.run(stop_servers.clone()));
         let web = Web::new(metrics.clone(), numbers)
-            .with_base_path(self.base_path)
             .with_mqtt(self.mqtt_access)
             .with_commands(commands, self.api_access)
-            .with_requests(requests);
+            .with_requests(requests)
+            .with_live(Arc::clone(&live), self.tokens)
+            .with_about(self.about);
         for listener in self.web {
             servers.spawn("web", web::serve(listener, web.clone(), stop_servers.clone()));
+        }
+        if let Some(watched) = self.watched {
+            let changed = metrics.restart_required.clone();
+            servers.spawn("configuration", watched.follow(changed, stop_servers.clone()));
         }
         let mut pipeline = Group::default();
         pipeline.spawn("publisher", publisher.run(updates));
         pipeline.spawn("home assistant", homeassistant::run(office, news));
         pipeline.spawn("directory", directory.follow(lookups));
+        let hub = (live, shown, link);
+        let follow = |hub: Arc<(Arc<Live>, Arc<Queue<Update>>, Link)>, _| {
+            let (live, updates, link) = &*hub;
+            Arc::clone(live).follow(Arc::clone(updates), link.clone())
+        };
+        spawn_part(&mut pipeline, "live", hub, follow, &stop_links, &metrics);
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);
 
@@ -313,7 +343,7 @@ impl Gateway {
         }
         if matches!(self.api_access, ApiAccess::Unguarded) && !self.addresses.web.is_empty() {
             tracing::warn!(
-                "no commands over http: other machines can reach the web port, and nobody needs a \
+                "the status page and the api are closed: other machines can reach the web port, and nobody needs a \
                  login; write broker.users, or broker.allow_anonymous: true"
             );
         }
@@ -331,6 +361,9 @@ const PUBLISHER_QUEUE: usize = 1024;
 const ANNOUNCER_QUEUE: usize = 1024;
 /// Updates that may wait for the directory of meters.
 const DIRECTORY_QUEUE: usize = 1024;
+
+/// Updates that may wait for those who look at the status page.
+const LIVE_QUEUE: usize = 1024;
 
 async fn open_broker(config: &Config) -> Result<Service, ServiceError> {
     if config.broker.mode == Mode::Embedded {

@@ -49,7 +49,10 @@ pub type LedgerQueue = Arc<Queue<Entry>>;
 
 /// Makes the queue.
 pub fn queue(metrics: &Metrics) -> LedgerQueue {
-    Queue::new(CAPACITY, metrics.dropped_updates.clone())
+    let meters = metrics.meters.clone();
+    Queue::watched(CAPACITY, metrics.dropped_updates.clone(), move |entry: &Entry| {
+        entry.updates.iter().for_each(|update| meters.note_drop(update));
+    })
 }
 
 const CAPACITY: usize = 4096;

@@ -11,15 +11,16 @@ use crate::broker::{
     self, AccessRule, AccessSettings, Broker, BrokerError, BrokerSettings, ExternalSettings, Gate,
     Login, ProtocolVersion, Service, TlsSettings, Who, Will,
 };
-use crate::config::broker as broker_section;
+use crate::config::broker::{self as broker_section, Mode};
 use crate::config::link::Link;
 use crate::config::meter::{self, Meter, Polarity, TemperatureUnit, Timeout};
 use crate::config::{Config, Discovery, WebAccess, WebSocketMqtt};
+use crate::gateway::Addresses;
 use crate::homeassistant;
-use crate::model::{Channel, SensorType};
+use crate::model::{Channel, SensorType, Timestamp};
 use crate::topic::{BridgeTopic, Topic};
 use crate::transport::{Dial, ListenOptions, SerialLine};
-use crate::web::{ApiAccess, MqttAccess};
+use crate::web::{About, ApiAccess, MqttAccess};
 
 /// What the meter entries come to.
 #[derive(Debug)]
@@ -227,6 +228,21 @@ pub(crate) fn api_access(config: &Config, broker: &Service) -> Result<ApiAccess,
         Service::Embedded(broker) => broker.gate(anonymous),
         Service::External(_) => Gate::new(access_settings(config), anonymous)?,
     }))
+}
+
+/// What the status page tells.
+pub(crate) fn about(config: &Config, addresses: &Addresses) -> About {
+    let elsewhere =
+        config.broker.external.as_ref().filter(|_| config.broker.mode == Mode::External);
+    let elsewhere = elsewhere.and_then(|external| external.endpoint().ok());
+    About {
+        started: Timestamp::now(),
+        listen: addresses.broker.clone(),
+        tls: addresses.broker_tls.clone(),
+        elsewhere: elsewhere.map(|endpoint| endpoint.address.to_string()),
+        login_needed: !config.anonymous_allowed(),
+        base_path: config.web.base_path.clone(),
+    }
 }
 
 /// What the connection to a broker elsewhere is told of the section `broker:`.

@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::tally::Tallies;
+
 /// A number that only grows, shared by whoever counts.
 #[derive(Debug, Clone, Default)]
 pub struct Counter(Arc<AtomicU64>);
@@ -65,6 +67,8 @@ macro_rules! metrics {
         #[derive(Debug, Clone, Default)]
         pub struct Metrics {
             $(#[doc = $help] pub $field: $kind,)*
+            /// What is counted of each meter.
+            pub meters: Tallies,
         }
 
         impl Metrics {
@@ -107,6 +111,9 @@ metrics! {
     commands: Counter = "meterbridge_commands_total", "Commands answered, in whatever way.";
     failed_commands: Counter = "meterbridge_commands_failed_total",
         "Commands answered that they were not done.";
+    restart_required: Gauge = "meterbridge_restart_required",
+        "1 when the configuration file is not the one that runs any more.";
+    web_viewers: Gauge = "meterbridge_web_viewers", "Listeners at /api/events.";
     task_restarts: Counter = "meterbridge_task_restarts_total",
         "Times that a part of the gateway ended early and was started again.";
 }

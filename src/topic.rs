@@ -82,6 +82,8 @@ pub enum BridgeTopic {
     Event,
     /// How the gateway and its broker are.
     Health,
+    /// Warnings and errors of the gateway.
+    Log,
     /// What is announced to Home Assistant.
     HomeAssistant,
 }
@@ -179,12 +181,13 @@ impl Topic {
 }
 
 impl BridgeTopic {
-    const ALL: [BridgeTopic; 6] = [
+    const ALL: [BridgeTopic; 7] = [
         BridgeTopic::State,
         BridgeTopic::Info,
         BridgeTopic::Devices,
         BridgeTopic::Event,
         BridgeTopic::Health,
+        BridgeTopic::Log,
         BridgeTopic::HomeAssistant,
     ];
 }
@@ -229,6 +232,7 @@ impl Level for BridgeTopic {
             BridgeTopic::Devices => "devices",
             BridgeTopic::Event => "event",
             BridgeTopic::Health => "health",
+            BridgeTopic::Log => "log",
             BridgeTopic::HomeAssistant => "homeassistant",
         }
     }
@@ -263,6 +267,7 @@ mod tests {
             "meterbridge/bridge/devices".to_owned(),
             "meterbridge/bridge/event".to_owned(),
             "meterbridge/bridge/health".to_owned(),
+            "meterbridge/bridge/log".to_owned(),
             "meterbridge/bridge/homeassistant".to_owned(),
             "meterbridge/bridge/request/rename".to_owned(),
             "meterbridge/bridge/response/rename".to_owned(),

@@ -178,11 +178,15 @@ impl Clients {
         }
     }
 
+    /// Every session there is.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.sessions.lock().values().map(Arc::clone).collect()
+    }
+
     /// Looks at all queues and shows what waits in them.
     pub(crate) fn measure(&self) {
-        let sessions: Vec<Arc<Session>> = self.sessions.lock().values().map(Arc::clone).collect();
         let (mut messages, mut bytes, mut longest) = (0, 0, 0);
-        for session in sessions {
+        for session in self.all() {
             let (count, size) = session.queued();
             messages += count;
             bytes += size;

@@ -207,7 +207,7 @@ impl Embedded {
         let session = self.clients.make_local();
         // Without expiry or will; QoS 0 needs no window.
         let attached = session
-            .attach(Terms { expiry: 0, owner: Login::default(), will: None, window: 0 })
+            .attach(Terms { expiry: 0, owner: Login::default(), will: None, window: 0, via: None })
             .expect("a session that was just made has not ended");
         let grant = Grant {
             qos: packet::QoS::AtMostOnce,

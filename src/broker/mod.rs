@@ -31,6 +31,7 @@ mod pressure;
 mod publication;
 mod queue;
 mod retained;
+mod roster;
 mod router;
 mod run;
 mod service;
@@ -62,6 +63,7 @@ pub use limits::Limits;
 pub use link::{Link, Message, QoS, Received, Subscription};
 pub use ports::TlsSettings;
 pub use pressure::Crowded;
+pub use roster::{ClientInfo, ConnectionInfo, Roster};
 pub use service::{Numbers, Service, ServiceError};
 pub use settings::BrokerSettings;
 pub use stats::BrokerStats;
@@ -163,6 +165,12 @@ impl Broker {
             Arc::clone(&self.shared.router),
             Arc::clone(&self.shared.stats),
         )
+    }
+
+    /// Who its clients are.
+    #[must_use]
+    pub fn roster(&self) -> Roster {
+        Roster::new(Arc::clone(&self.shared.clients))
     }
 
     /// The broker's counters.

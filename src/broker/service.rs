@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 
 use super::external::{External, ExternalError, ExternalStats};
-use super::{Broker, BrokerError, BrokerStats, Link};
+use super::{Broker, BrokerError, BrokerStats, Link, Roster};
 
 /// Either kind of broker, ready to run.
 #[derive(Debug)]
@@ -72,6 +72,15 @@ impl Service {
         match self {
             Self::Embedded(broker) => Numbers::Embedded(broker.stats()),
             Self::External(external) => Numbers::External(external.stats()),
+        }
+    }
+
+    /// Who its clients are; `None` where they are a broker's elsewhere.
+    #[must_use]
+    pub fn roster(&self) -> Option<Roster> {
+        match self {
+            Self::Embedded(broker) => Some(broker.roster()),
+            Self::External(_) => None,
         }
     }
 

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 
 use super::access::Login;
 use super::queue::Queue;
+use super::roster::ClientInfo;
 use super::stats::{BrokerStats, Throttle};
 use super::store::Store;
 
@@ -101,6 +102,19 @@ impl Session {
     /// Whether it is a session of this login.
     pub(crate) fn belongs_to(&self, login: &Login) -> bool {
         self.state.lock().owner == *login
+    }
+
+    /// What people are told of it.
+    pub(crate) fn describe(&self) -> ClientInfo {
+        let state = self.state.lock();
+        ClientInfo {
+            id: Arc::clone(&self.client_id),
+            user: state.owner.0.clone(),
+            connection: state.attachment.as_ref().and_then(|attachment| attachment.via),
+            subscriptions: state.filters.len(),
+            queued: state.queue.len(),
+            persistent: state.expiry > 0,
+        }
     }
 
     /// Whether the session is over for good.

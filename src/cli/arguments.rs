@@ -21,14 +21,14 @@ pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
     #[command(flatten)]
-    pub(super) options: ConfigOptions,
+    pub(super) options: RunOptions,
 }
 
 /// What to do; `run` when nothing is said.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the gateway (the default)
-    Run(ConfigOptions),
+    Run(RunOptions),
     /// Run the gateway with simulated meters, and say what to look at
     Demo(ConfigOptions),
     /// Simulate meters, against any gateway
@@ -48,6 +48,26 @@ pub(super) enum Command {
     Doctor(ConfigOptions),
     /// Ask the running gateway whether it is well
     Health(HealthOptions),
+}
+
+/// The options of `meterbridge run`.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct RunOptions {
+    #[command(flatten)]
+    pub(super) config: ConfigOptions,
+    /// With a configuration that has mistakes, show them on the web port until they are mended, in
+    /// place of ending with exit code 78; the environment variable METERBRIDGE_SERVE_MISTAKES=true
+    /// asks for the same
+    #[arg(long)]
+    pub(super) serve_mistakes: bool,
+}
+
+impl RunOptions {
+    /// Whether the arguments or the environment ask for it.
+    pub(super) fn serves_mistakes(&self) -> bool {
+        let variable = std::env::var_os("METERBRIDGE_SERVE_MISTAKES");
+        self.serve_mistakes || variable.is_some_and(|value| value == "true" || value == "1")
+    }
 }
 
 /// Where the configuration comes from.

@@ -44,6 +44,8 @@ pub struct Heard {
     pub device: Arc<Device>,
     /// The latest values, one for each of the device's sensors.
     pub latest: Vec<Latest>,
+    /// What its bare pulse inputs have counted, by input.
+    pub pulses: [Option<u64>; 4],
     /// When it last said something.
     pub at: Timestamp,
     /// Whether it can be heard now.
@@ -131,6 +133,7 @@ impl Table {
         // Copied only while somebody looks at it.
         let heard = Arc::make_mut(known);
         heard.at = set.at;
+        heard.pulses = set.pulses;
         for reading in &set.readings {
             if let Some(latest) = heard.latest.get_mut(usize::from(reading.sensor)) {
                 match reading.value {
@@ -159,6 +162,7 @@ impl Table {
         let heard = Heard {
             device: Arc::clone(device),
             latest: latest.map(Option::unwrap_or_default).collect(),
+            pulses: [None; 4],
             at: Timestamp::default(),
             online: self.online.get(&device.name).copied().unwrap_or(false),
         };

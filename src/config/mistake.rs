@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::Web;
 use super::document::Position;
 use super::path::KeyPath;
 
@@ -12,6 +13,8 @@ pub struct ConfigErrors {
     mistakes: Vec<Mistake>,
     /// The search ended early.
     full: bool,
+    /// The section `web:` as far as it could be read.
+    web: Web,
 }
 
 /// One mistake.
@@ -91,7 +94,7 @@ impl Mistakes {
     }
 
     /// The warnings, each as its line, where there are no mistakes.
-    pub(super) fn into_result(self) -> Result<Vec<String>, ConfigErrors> {
+    pub(super) fn into_result(self, web: &Web) -> Result<Vec<String>, ConfigErrors> {
         let full = self.full();
         let mut mistakes = self.found;
         if mistakes.is_empty() {
@@ -100,7 +103,7 @@ impl Mistakes {
         mistakes
             .sort_by(|a, b| (&a.place, &a.key, &a.message).cmp(&(&b.place, &b.key, &b.message)));
         mistakes.dedup();
-        Err(ConfigErrors { mistakes, full })
+        Err(ConfigErrors { mistakes, full, web: web.clone() })
     }
 }
 
@@ -109,6 +112,11 @@ impl ConfigErrors {
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let more = self.full.then(|| format!("the first {MOST} mistakes; there are more"));
         self.mistakes.iter().map(|mistake| printable(&mistake.to_string())).chain(more)
+    }
+
+    /// Where the web server would be: what could be read of its section, else the defaults.
+    pub fn web(&self) -> &Web {
+        &self.web
     }
 
     /// How many there are, at least one.

@@ -20,6 +20,7 @@ pub mod link;
 pub mod meter;
 pub mod scalar;
 pub mod secret;
+pub mod watch;
 
 mod check;
 mod decode;
@@ -294,7 +295,7 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigErrors> {
         mistakes.begin_checks();
         check::check(&config, &layers, &removed, source.without_files, &mut mistakes);
     }
-    let warnings = mistakes.into_result()?;
+    let warnings = mistakes.into_result(&config.web)?;
     Ok(Loaded { config, layers, warnings })
 }
 

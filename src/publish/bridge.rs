@@ -3,25 +3,51 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::batch::Batch;
 use crate::model::{Correction, Device, Notice, Timestamp};
 use crate::topic::{BridgeTopic, Topic};
 
-/// A meter as it stands in `meterbridge/bridge/devices`, and in `GET /api/meters`.
-pub(crate) fn describe(device: &Device, online: bool) -> serde_json::Value {
-    json!({
-        "id": device.id.to_string(),
-        "name": *device.name,
-        "make": device.make.as_str(),
-        "model": device.model.as_str(),
-        "serial": *device.serial,
-        "adopted": device.adopted,
-        "new": device.new,
-        "online": online,
-        "sensors": device.sensors.len(),
-    })
+/// A meter as it stands in `meterbridge/bridge/devices`, and at the head of its entry in
+/// `GET /api/meters`.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Described {
+    /// Its device id, 32 hexadecimal digits; null until it is known which meter it is.
+    pub(crate) id: Option<String>,
+    /// The `<name>` in `powermeter/<name>/…`.
+    pub(crate) name: String,
+    /// The maker's family: `brultech`.
+    pub(crate) make: &'static str,
+    /// `gem`, `ecm1240`, `ecm1220`; null until it is heard.
+    pub(crate) model: Option<&'static str>,
+    /// The meter's own serial number, where that is known.
+    pub(crate) serial: Option<String>,
+    /// Whether no entry of the configuration names it.
+    pub(crate) adopted: bool,
+    /// Whether nobody has said yet that it is wanted.
+    pub(crate) new: bool,
+    /// Whether it can be heard now.
+    pub(crate) online: bool,
+    /// How many sensors it has.
+    pub(crate) sensors: usize,
+}
+
+/// Describes a meter that was heard.
+pub(crate) fn describe(device: &Device, online: bool) -> Described {
+    Described {
+        id: Some(device.id.to_string()),
+        name: device.name.to_string(),
+        make: device.make.as_str(),
+        model: Some(device.model.as_str()),
+        serial: Some(device.serial.to_string()),
+        adopted: device.adopted,
+        new: device.new,
+        online,
+        sensors: device.sensors.len(),
+    }
 }
 
 /// The gateway's own topics.
@@ -42,10 +68,12 @@ impl Bridge {
     }
 
     /// What runs here, retained.
-    pub(super) fn info(&self, batch: &mut Batch) {
+    /// `restart_required`: the configuration on disk is no longer the one that runs.
+    pub(super) fn info(&self, batch: &mut Batch, restart_required: bool) {
         let info = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "started": self.started.seconds(),
+            "restart_required": restart_required,
         });
         batch.retained(&Topic::Bridge(BridgeTopic::Info), info);
     }
@@ -63,7 +91,7 @@ impl Bridge {
             .into_iter()
             .map(|device| describe(device, online.get(&device.name).copied().unwrap_or(false)))
             .collect();
-        batch.retained(&Topic::Bridge(BridgeTopic::Devices), serde_json::Value::Array(list));
+        batch.retained(&Topic::Bridge(BridgeTopic::Devices), json!(list));
     }
 
     /// A counter that was corrected, for those who listen now.

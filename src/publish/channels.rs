@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use super::Known;
 use super::balance::{self, Balance};
 use super::batch::Batch;
-use crate::model::{Channel, Latest, Milli, Quantity, Sensor, SensorType, Sum, Timestamp};
+use crate::model::{Channel, Device, Latest, Milli, Quantity, Sensor, SensorType, Sum, Timestamp};
 use crate::topic::{MeterState, Topic};
 
 /// Publishes `state/channels` with every packet, and `state/sample` and `state/balance` every five seconds or with
@@ -13,7 +13,7 @@ use crate::topic::{MeterState, Topic};
 pub(super) fn publish(batch: &mut Batch, known: &mut Known, at: Timestamp) {
     let name = known.device.name.to_string();
     batch.live(&Topic::Meter(name.clone(), MeterState::Channels), |text| {
-        write_channels(text, known, at);
+        write_channels(text, &known.device, &known.latest, &known.pulses, at);
     });
     let interval = known.heard.replace(at).map(|before| at.since(before).as_millis());
     let sum = Sum::of(&known.device.sensors, &known.latest);
@@ -45,14 +45,22 @@ fn write_sample(sum: &Sum, text: &mut String, at: Timestamp) {
     object.close();
 }
 
-fn write_channels(text: &mut String, known: &Known, at: Timestamp) {
+/// Appends what `state/channels` says: every channel's latest values, one for each of the device's
+/// sensors in `latest`, and the bare pulse counts by input.
+pub(crate) fn write_channels(
+    text: &mut String,
+    device: &Device,
+    latest: &[Latest],
+    pulses: &[Option<u64>; 4],
+    at: Timestamp,
+) {
     let mut object = Object::open(text);
     object.field("ts", at.seconds());
-    let all: Vec<(&Sensor, &Latest)> = known.device.sensors.iter().zip(&known.latest).collect();
+    let all: Vec<(&Sensor, &Latest)> = device.sensors.iter().zip(latest).collect();
     for sensors in all.chunk_by(|(one, _), (other, _)| one.channel == other.channel) {
         let Some((first, _)) = sensors.first() else { continue };
         let pulses = match first.channel {
-            Channel::Pulse(n) => known.pulses.get(usize::from(n) - 1).copied().flatten(),
+            Channel::Pulse(n) => pulses.get(usize::from(n) - 1).copied().flatten(),
             _ => None,
         };
         let has_value = pulses.is_some()

@@ -1,20 +1,23 @@
 //! `meterbridge/bridge/health`: how the gateway and its broker are, in one JSON object.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::broker::BrokerStats;
 use crate::metrics::Metrics;
-use crate::model::Timestamp;
+use crate::model::{DeviceId, Timestamp};
 
 /// Looks at the numbers now and then, and at how they have changed since.
 #[derive(Debug)]
 pub(crate) struct Health {
     started: Instant,
     looked: Instant,
+    /// Each meter's packets at the last look.
+    packets: HashMap<DeviceId, u64>,
     broker: Option<Broker>,
 }
 
@@ -29,7 +32,12 @@ struct Broker {
 
 impl Health {
     pub(crate) fn new() -> Health {
-        Health { started: Instant::now(), looked: Instant::now(), broker: None }
+        Health {
+            started: Instant::now(),
+            looked: Instant::now(),
+            packets: HashMap::new(),
+            broker: None,
+        }
     }
 
     pub(crate) fn with_broker(mut self, stats: Arc<BrokerStats>) -> Health {
@@ -55,6 +63,7 @@ impl Health {
                 "packets": metrics.dropped_arrivals.get(),
                 "updates": metrics.dropped_updates.get(),
             },
+            "devices": self.devices(metrics, seconds),
             "restarts": metrics.task_restarts.get(),
             "state_write_failures": metrics.state_write_failures.get(),
         });
@@ -62,6 +71,25 @@ impl Health {
             health["broker"] = broker.look(seconds);
         }
         health
+    }
+
+    /// Each meter by its name.
+    fn devices(&mut self, metrics: &Metrics, seconds: f64) -> Value {
+        let mut before = std::mem::take(&mut self.packets);
+        let mut entries = Map::new();
+        for (id, tally) in metrics.meters.list() {
+            let told = self.packets.entry(id).or_insert(before.remove(&id).unwrap_or(0));
+            let entry = json!({
+                "online": tally.online,
+                "last_seen": tally.last_seen.seconds(),
+                "packets": tally.packets,
+                "packets_per_second": rate(told, tally.packets, seconds),
+                "dropped": tally.dropped,
+                "corrections": tally.corrections,
+            });
+            entries.insert(tally.name.to_string(), entry);
+        }
+        Value::Object(entries)
     }
 }
 

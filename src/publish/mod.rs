@@ -9,6 +9,7 @@ mod bridge;
 mod channels;
 mod documents;
 mod health;
+mod log;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,8 +25,10 @@ use crate::topic::{BridgeTopic, MeterState, Topic};
 
 use batch::Batch;
 use bridge::Bridge;
-pub(crate) use bridge::describe;
+pub(crate) use bridge::{Described, describe};
+pub(crate) use channels::write_channels;
 pub(crate) use health::Health;
+use log::Log;
 
 /// Turns updates into messages until the bus is closed.
 #[derive(Debug)]
@@ -40,6 +43,9 @@ pub struct Publisher {
     /// Whom the latest batch was too much for.
     crowded: Crowded,
     health: Health,
+    log: Log,
+    /// What was last told of [`Metrics::restart_required`].
+    restart_required: bool,
 }
 
 /// A meter whose documents are out, and its latest values by the place of the sensor.
@@ -65,6 +71,8 @@ impl Publisher {
             devices_changed: true,
             crowded: Crowded::default(),
             health: Health::new(),
+            log: Log::new(),
+            restart_required: false,
         }
     }
 
@@ -79,7 +87,7 @@ impl Publisher {
     /// serves anybody: what is retained from the last run says what was true then.
     pub fn begin<'a>(&mut self, meters: impl Iterator<Item = &'a str>) {
         self.bridge.state(&mut self.batch, true);
-        self.bridge.info(&mut self.batch);
+        self.bridge.info(&mut self.batch, self.restart_required);
         for name in meters {
             let topic = Topic::Meter(name.to_owned(), MeterState::Availability);
             self.batch.retained(&topic, "offline");
@@ -109,7 +117,11 @@ impl Publisher {
                         break;
                     }
                 }
-                _ = tick.tick() => self.publish_devices(),
+                _ = tick.tick() => {
+                    self.publish_devices();
+                    self.publish_info();
+                }
+                line = self.log.next() => self.publish_line(&line),
                 _ = health.tick() => self.publish_health(),
             }
         }
@@ -120,6 +132,7 @@ impl Publisher {
     }
 
     fn take(&mut self, update: Update) {
+        self.metrics.meters.note(&update);
         match update {
             Update::Readings(set) => self.readings(&set),
             Update::Availability { name, online } => {
@@ -204,6 +217,21 @@ impl Publisher {
         self.send();
     }
 
+    fn publish_line(&mut self, line: &serde_json::Value) {
+        let topic = Topic::Bridge(BridgeTopic::Log);
+        self.batch.live(&topic, |text| text.push_str(&line.to_string()));
+        self.send();
+    }
+
+    /// Says so when the configuration on disk is no longer the one that runs.
+    fn publish_info(&mut self) {
+        let required = self.metrics.restart_required.get() > 0;
+        if std::mem::replace(&mut self.restart_required, required) != required {
+            self.bridge.info(&mut self.batch, required);
+            self.send();
+        }
+    }
+
     fn publish_devices(&mut self) {
         if std::mem::take(&mut self.devices_changed) {
             let devices = self.meters.values().map(|known| &*known.device);
@@ -214,7 +242,8 @@ impl Publisher {
 
     fn send(&mut self) {
         self.metrics.published.add(self.batch.len() as u64);
-        self.crowded = self.batch.send(&self.link);
+        let (batch, link) = (&mut self.batch, &self.link);
+        self.crowded = crate::log::while_publishing(|| batch.send(link));
     }
 }
 

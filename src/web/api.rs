@@ -13,15 +13,14 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64ct::{Base64, Encoding};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Web, origin};
+use super::openapi::Refused;
+use super::{Web, origin, views};
 use crate::bridge::request::{self, Status};
 use crate::broker::{Caller, Gate, Refusal};
-use crate::command::directory::Meter;
 use crate::command::grammar::{LARGEST, Reply, Verdict};
 use crate::command::router::Commands;
-use crate::publish;
 use crate::topic::{BridgeTopic, Leaf, Topic};
 
 /// Whether the web port serves `/api`.
@@ -33,7 +32,13 @@ pub enum ApiAccess {
     Unguarded,
 }
 
-/// The meters heard since the start, as `meterbridge/bridge/devices` lists them.
+/// The meters with their latest values; those that were not heard since the start have none.
+#[utoipa::path(get, path = "/api/meters", tag = "meters", responses(
+    (status = 200, description = "The meters this user may see, by name", body = Vec<views::MeterView>),
+    (status = 401, description = "A login is needed", body = Refused),
+    (status = 403, description = "Not allowed", body = Refused),
+    (status = 429, description = "Too many wrong logins", body = Refused),
+))]
 pub(super) async fn meters(
     State(web): State<Web>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -46,14 +51,28 @@ pub(super) async fn meters(
     if !caller.may_read(&Topic::Bridge(BridgeTopic::Devices).to_string()) {
         return refused(StatusCode::FORBIDDEN, "broker.acl does not let this user see the meters");
     }
-    let described = commands.directory().all().into_iter().filter_map(|meter| match meter {
-        Meter::Heard(heard) => Some(publish::describe(&heard.device, heard.online)),
-        Meter::Expected(_) => None,
-    });
-    axum::Json(Value::Array(described.collect())).into_response()
+    axum::Json(views::meters(commands.directory(), &caller)).into_response()
 }
 
 /// One command for one meter; the answer is its reply.
+///
+/// Commands and replies are those of `powermeter/<name>/cmd` and `…/state/info`.
+#[utoipa::path(post, path = "/api/meters/{name}/command", tag = "meters",
+    params(("name" = String, Path, description = "The meter's name")),
+    request_body(content = Object, description = "`{\"cmd\":\"info\",\"id\":1}`"),
+    responses(
+        (status = 200, description = "Done: the reply", body = Object),
+        (status = 400, description = "Not a command", body = Object),
+        (status = 401, description = "A login is needed", body = Refused),
+        (status = 403, description = "Not allowed", body = Refused),
+        (status = 404, description = "No meter of this name", body = Object),
+        (status = 413, description = "Larger than 16 KiB", body = Refused),
+        (status = 422, description = "Refused by the gateway or the meter", body = Object),
+        (status = 429, description = "Too many wrong logins", body = Refused),
+        (status = 503, description = "The meter is offline, or too many commands wait", body = Object),
+        (status = 504, description = "The meter was asked and did not answer", body = Object),
+    ),
+)]
 pub(super) async fn command(
     State(web): State<Web>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -86,6 +105,24 @@ pub(super) async fn command(
 }
 
 /// What is asked of the gateway itself; the answer is the response.
+///
+/// Requests and responses are those of `meterbridge/bridge/request/<what>` and `…/response/<what>`.
+#[utoipa::path(post, path = "/api/bridge/{what}", tag = "gateway",
+    params(("what" = String, Path, description = "`rename`, `configure`, `adopt`, `remove`, `permit`, \
+        `replace`, `restart`, `devices`, `health`, …")),
+    request_body(content = Object, description = "`{\"serial\":\"01100603\"}`"),
+    responses(
+        (status = 200, description = "Done: `{data,status,error,transaction}`", body = Object),
+        (status = 400, description = "Not a request", body = Object),
+        (status = 401, description = "A login is needed", body = Refused),
+        (status = 403, description = "Not allowed", body = Refused),
+        (status = 404, description = "No such meter", body = Object),
+        (status = 413, description = "Too large", body = Refused),
+        (status = 422, description = "Refused, with the reason", body = Object),
+        (status = 429, description = "Too many wrong logins", body = Refused),
+        (status = 503, description = "Not now", body = Object),
+    ),
+)]
 pub(super) async fn request(
     State(web): State<Web>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -136,7 +173,7 @@ async fn payload(body: Body, largest: usize) -> Result<Bytes, Response> {
 }
 
 /// Lets a request in, or says why not.
-async fn enter<'a>(
+pub(super) async fn enter<'a>(
     web: &'a Web,
     peer: SocketAddr,
     headers: &HeaderMap,
@@ -187,12 +224,12 @@ fn status(reply: &Reply) -> StatusCode {
     }
 }
 
-fn refused(status: StatusCode, words: &str) -> Response {
+pub(super) fn refused(status: StatusCode, words: &str) -> Response {
     (status, axum::Json(json!({"error": true, "msg": words}))).into_response()
 }
 
-const UNGUARDED: &str = "commands over http are closed: other machines can reach this port and \
-                         nobody needs a login; configure broker.users, or \
+const UNGUARDED: &str = "this port tells of nothing but its health: other machines can reach it \
+                         and nobody needs a login; configure broker.users, or \
                          broker.allow_anonymous: true";
 const CHALLENGE: &str = "Basic realm=\"meterbridge\", charset=\"UTF-8\"";
 /// How long a command may take to arrive.

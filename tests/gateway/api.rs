@@ -39,7 +39,7 @@ pub(crate) fn basic(login: &str) -> String {
 }
 
 /// A gateway whose house is known with its powers.
-async fn with_house(site: &Site) -> (Running, crate::support::Meter) {
+pub(crate) async fn with_house(site: &Site) -> (Running, crate::support::Meter) {
     let gateway = site.start().await;
     let mut meter = gateway.dial().await;
     for (seconds, energy) in [(100, 7200), (101, 10_800)] {

@@ -75,6 +75,11 @@ impl Gate {
 }
 
 impl Caller {
+    /// The user who came, if one logged in.
+    pub fn user(&self) -> Option<&str> {
+        self.0.login().0.as_deref()
+    }
+
     /// Whether the caller may publish to `topic`.
     pub fn may_publish(&self, topic: &str) -> bool {
         self.0.may_publish(topic)

@@ -14,6 +14,7 @@ use crate::broker::access::{Identity, Login};
 use crate::broker::clients::{Entered, Presence};
 use crate::broker::filter;
 use crate::broker::packet::{ConnAck, Connect, Reason, Version, Will};
+use crate::broker::roster::ConnectionInfo;
 use crate::broker::session::{self, Leave};
 use crate::broker::stats::BrokerStats;
 use crate::broker::wire::{self, Framing, WireError};
@@ -157,6 +158,7 @@ async fn enter(
         owner: identity.login().clone(),
         will: connect.will.filter(|will| may_leave(will, &identity, peer, shared)),
         window: usize::from(connect.receive_maximum).min(WINDOW),
+        via: Some(ConnectionInfo::begin(peer, version)),
     };
     let terms = Terms {
         version,

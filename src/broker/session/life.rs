@@ -10,6 +10,7 @@ use super::feeds::Feeds;
 use super::state::{Aftermath, Attachment};
 use crate::broker::access::Login;
 use crate::broker::packet::{Reason, Will};
+use crate::broker::roster::ConnectionInfo;
 use crate::broker::store::Ticket;
 
 /// What a new connection brings to its session.
@@ -20,6 +21,8 @@ pub(crate) struct Terms {
     pub(crate) owner: Login,
     pub(crate) will: Option<Will>,
     pub(crate) window: usize,
+    /// Where the connection comes from; `None`: the gateway itself.
+    pub(crate) via: Option<ConnectionInfo>,
 }
 
 /// A session with a new connection.
@@ -55,7 +58,8 @@ impl Session {
         }
         let displaced_will = state.displace();
         state.generation += 1;
-        state.attachment = Some(Attachment { close: Some(sender), window: terms.window });
+        state.attachment =
+            Some(Attachment { close: Some(sender), window: terms.window, via: terms.via });
         state.expiry = terms.expiry;
         state.owner = terms.owner;
         state.will = terms.will;
@@ -145,7 +149,7 @@ mod tests {
     }
 
     fn terms() -> Terms {
-        Terms { expiry: 1, owner: Login::default(), will: None, window: 1 }
+        Terms { expiry: 1, owner: Login::default(), will: None, window: 1, via: None }
     }
 
     #[test]

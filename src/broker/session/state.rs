@@ -11,6 +11,7 @@ use crate::broker::inflight::Inflight;
 use crate::broker::packet::{Reason, Will};
 use crate::broker::pressure::Crowd;
 use crate::broker::queue::Queue;
+use crate::broker::roster::ConnectionInfo;
 
 /// All that is under a session's lock.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub(super) struct Attachment {
     pub(super) close: Option<oneshot::Sender<Reason>>,
     /// How many unacknowledged messages the client takes at a time.
     pub(super) window: usize,
+    /// Where it comes from; `None`: the gateway itself.
+    pub(super) via: Option<ConnectionInfo>,
 }
 
 /// What is to be done for a session without a connection.
