@@ -5,6 +5,8 @@
 //! them to stderr.
 
 mod arguments;
+mod ask;
+mod service;
 mod simulate;
 
 use std::ffi::OsString;
@@ -13,25 +15,19 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
-use tokio_util::sync::CancellationToken;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
 
-use self::arguments::{Cli, Command, HealthOptions, RunOptions, SendOptions};
+use self::arguments::{Cli, Command, RunOptions};
 use crate::bridge::Reload;
-use crate::command::client::{self, Errand, ErrandError};
 use crate::config::watch::Watched;
-use crate::config::{self, Config, ConfigErrors, Loaded, Source};
+use crate::config::{self, ConfigErrors, Loaded, Source};
 use crate::decode;
 use crate::demo;
 use crate::doctor;
-use crate::error::chain;
 use crate::gateway;
-use crate::health;
-use crate::log;
 use crate::passwd::{self, PasswdError};
 use crate::waiting;
+
+pub use self::service::{serve, start_logging};
 
 pub use self::arguments::{
     ConfigOptions, DecodeOptions, DecodedProtocol, MannersOptions, PacketFormat, SimulateOptions,
@@ -81,9 +77,9 @@ fn dispatch(cli: Cli) -> Exit {
         Command::Config(options) => with_config(&options, |loaded| show(&loaded)),
         Command::Decode(options) => decode(&options),
         Command::Passwd(options) => passwd(&options.name),
-        Command::Send(options) => send(&options),
+        Command::Send(options) => ask::send(&options),
         Command::Doctor(options) => examine(&options),
-        Command::Health(options) => ask_health(&options),
+        Command::Health(options) => ask::health(&options),
     }
 }
 
@@ -234,169 +230,6 @@ fn passwd(name: &str) -> Exit {
     }
 }
 
-/// Sends one command; the reply is the result, also where it tells why not.
-fn send(options: &SendOptions) -> Exit {
-    if let Err(error) = serde_json::from_str::<serde_json::Value>(&options.json) {
-        complain(&format!("the command is not JSON: {error}; write '{{\"cmd\":\"info\"}}'"));
-        return Exit::Usage;
-    }
-    let url = match &options.url {
-        Some(url) => url.clone(),
-        None => {
-            let source = Source { without_files: true, ..source(&options.config) };
-            let loaded = match config::load(&source) {
-                Ok(loaded) => loaded,
-                Err(errors) => return refuse(&errors),
-            };
-            match client::url(&loaded.config) {
-                Ok(url) => url,
-                Err(error) => {
-                    complain(&error.to_string());
-                    return Exit::Unavailable;
-                }
-            }
-        }
-    };
-    let login = match options.user.as_deref().map(login).transpose() {
-        Ok(login) => login,
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Data;
-        }
-    };
-    let (meter, command) = (options.meter.clone(), options.json.clone());
-    match (Errand { url, meter, command, login }).run() {
-        Ok(answer) => {
-            say(&format!("{}\n", answer.reply));
-            if answer.done { Exit::Fine } else { Exit::NotWell }
-        }
-        Err(error) => {
-            complain(&error.to_string());
-            match error {
-                ErrandError::Login(_) => Exit::NotWell,
-                ErrandError::Unreachable(_) | ErrandError::Strange { .. } => Exit::Unavailable,
-            }
-        }
-    }
-}
-
-/// A user with the password from the environment, else asked for.
-fn login(user: &str) -> Result<(String, String), PasswdError> {
-    let password = match std::env::var("METERBRIDGE_PASSWORD") {
-        Ok(password) => password,
-        Err(_) => passwd::ask_once(user)?,
-    };
-    Ok((user.to_owned(), password))
-}
-
-fn ask_health(options: &HealthOptions) -> Exit {
-    let ask = |url: Result<String, health::HealthError>| match url.and_then(|url| health::ask(&url))
-    {
-        Ok(answer) => {
-            say(&format!("{answer}\n"));
-            Exit::Fine
-        }
-        Err(error) => {
-            complain(&error.to_string());
-            Exit::NotWell
-        }
-    };
-    match &options.url {
-        Some(url) => ask(Ok(url.clone())),
-        // Certificates are the running gateway's business: it may be well with those it has.
-        None => {
-            let source = Source { without_files: true, ..source(&options.config) };
-            match config::load(&source) {
-                Ok(loaded) => ask(health::url(&loaded.config)),
-                Err(errors) => refuse(&errors),
-            }
-        }
-    }
-}
-
-/// Runs a service until it ends by itself or is told to stop by SIGTERM or Ctrl-C; the token it
-/// gets is cancelled then, and it ends in its own order. A second signal ends the process at once.
-pub fn serve<E, F>(service: impl FnOnce(CancellationToken) -> F) -> Exit
-where
-    E: std::error::Error,
-    F: Future<Output = Result<(), E>>,
-{
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("cannot start: {error}"));
-            return Exit::Unavailable;
-        }
-    };
-    let shutdown = CancellationToken::new();
-    let result = runtime.block_on(async {
-        // Before the service says that it runs: a signal may come at once.
-        let mut signals = Signals::install();
-        let mut service = std::pin::pin!(service(shutdown.clone()));
-        tokio::select! {
-            result = &mut service => return result,
-            () = signals.next() => shutdown.cancel(),
-        }
-        tokio::select! {
-            result = &mut service => result,
-            () = signals.next() => Ok(()),
-        }
-    });
-    // What the service left behind must not keep the process.
-    runtime.shutdown_background();
-    match result {
-        Ok(()) => Exit::Fine,
-        Err(error) => {
-            complain(&chain(&error));
-            Exit::Unavailable
-        }
-    }
-}
-
-/// SIGTERM and Ctrl-C. `None` where they cannot be caught: they end the process then, which is what
-/// they ask for.
-struct Signals(Option<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>);
-
-impl Signals {
-    fn install() -> Signals {
-        use tokio::signal::unix::{SignalKind, signal};
-        let terminate = signal(SignalKind::terminate()).ok();
-        Signals(terminate.zip(signal(SignalKind::interrupt()).ok()))
-    }
-
-    /// Resolves with the next of them.
-    async fn next(&mut self) {
-        let Some((terminate, interrupt)) = &mut self.0 else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    }
-}
-
-/// Logs go to stderr, at `log.level` or as `RUST_LOG` says.
-pub fn start_logging(config: &Config) {
-    let level = config.log.level.as_str();
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(directives) if !directives.is_empty() => {
-            EnvFilter::try_new(&directives).unwrap_or_else(|error| {
-                complain(&format!("RUST_LOG=\"{directives}\": {error}; logging at {level}"));
-                EnvFilter::new(level)
-            })
-        }
-        _ => EnvFilter::new(level),
-    };
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    // Fails only where a logger is there already, as in tests; that one is as good.
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
-    let _ = tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .with(log::layer())
-        .try_init();
-}
-
 /// Writes a result to stdout. `println!` would panic when the reader has gone (`| head`).
 fn say(text: &str) {
     let mut stdout = std::io::stdout().lock();
@@ -411,18 +244,4 @@ fn complain(text: &str) {
 /// The word an option value is known by.
 fn word(value: impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::*;
-
-    #[test]
-    fn a_service_that_ends_gives_its_exit_code() {
-        assert_eq!(serve(|_| async { Ok::<(), io::Error>(()) }), Exit::Fine);
-        let busy = || io::Error::from(io::ErrorKind::AddrInUse);
-        assert_eq!(serve(|_| async move { Err(busy()) }), Exit::Unavailable);
-    }
 }
