@@ -5,13 +5,13 @@ mod ecm;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use ecm::ALL_UNITS;
 use meter_protocols::brultech::{ExchangeError, GemCommand, Reply, Request};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::exchange::{Answered, Connection, Failure};
-use super::switchboard::{Identity, Switchboard};
+use super::identity::Identity;
+use super::switchboard::Switchboard;
 use crate::command::CommandError;
 
 /// A meter that is being asked; the line is its own from the first question on.

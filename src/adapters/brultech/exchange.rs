@@ -6,8 +6,8 @@ use meter_protocols::brultech::{ExchangeError, Reply, Request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::identity::Identity;
 use super::settings::LinkId;
-use super::switchboard::Identity;
 
 /// A request for one connection; its outcome is always told, also when the connection ends.
 #[derive(Debug)]

@@ -16,12 +16,12 @@ use meter_protocols::brultech::{
 };
 use tokio::time::{Instant, sleep_until};
 
-pub use self::whom::Unit;
 use self::whom::Whom;
-use super::call::{ALL_UNITS, Call};
+use super::call::Call;
 use super::exchange::{Connection, Failure};
+use super::identity::{ALL_UNITS, Identity, Unit};
 use super::settings::LinkSettings;
-use super::switchboard::{Identity, Switchboard};
+use super::switchboard::Switchboard;
 use crate::metrics::Metrics;
 use crate::model::Model;
 

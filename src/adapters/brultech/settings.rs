@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::poll::Unit;
+use super::identity::Unit;
 use crate::config::meter::{self, Medium};
 use crate::model::{Channel, DeviceId, Role, SensorId, SensorType};
 use crate::registry::record::Record;

@@ -9,41 +9,15 @@ mod units;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use meter_protocols::brultech::{Owed, Packet};
+use meter_protocols::brultech::Owed;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use self::owed::Debtor;
 use super::exchange::{Connection, Exchange};
-use super::sensors;
+use super::identity::Identity;
 use super::settings::{LinkId, LinkSettings};
-use crate::model::Model;
-
-/// A meter as it was heard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity {
-    /// The whole serial number, as people see it.
-    pub(super) serial: Arc<str>,
-    /// Its numeric part, by which commands name a GEM.
-    pub(super) number: u16,
-    pub(super) model: Model,
-}
-
-impl Identity {
-    /// Whose packet it is.
-    pub(super) fn of(packet: &Packet) -> Identity {
-        let (number, model) = (packet.serial_number, sensors::model(packet.format));
-        Identity { serial: packet.serial().into(), number, model }
-    }
-
-    /// Of a meter that sends text, or was not heard yet: the serial number of a GEM has eight digits.
-    pub(super) fn by_serial(serial: &str) -> Option<Identity> {
-        let number = serial.get(serial.len().checked_sub(5)?..)?.parse().ok()?;
-        let model = if serial.len() == 8 { Model::Gem } else { Model::Ecm1240 };
-        Some(Identity { serial: serial.into(), number, model })
-    }
-}
 
 /// Knows all live connections and where each meter was heard; cheap to clone.
 #[derive(Debug, Clone)]

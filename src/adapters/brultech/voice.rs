@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::exchange::{Answered, Connection, Exchange, Failure};
+use super::identity::Identity;
 use super::settings::LinkId;
-use super::switchboard::{Identity, Switchboard};
+use super::switchboard::Switchboard;
 
 /// What a connection says, and on whose behalf.
 #[derive(Debug)]

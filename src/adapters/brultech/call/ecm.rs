@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use meter_protocols::brultech::{EcmCommand, EcmSettings, Reply, Request};
 
+use super::super::identity::ALL_UNITS;
 use super::{Call, unexpected};
 use crate::command::CommandError;
 
@@ -94,6 +95,3 @@ impl Call {
         )))
     }
 }
-
-/// The command bytes that an ECM can be set to.
-pub(in super::super) const ALL_UNITS: [u8; 4] = [0xFC, 0xFD, 0xFE, 0xFF];

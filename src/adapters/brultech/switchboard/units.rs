@@ -2,7 +2,7 @@
 //! guess, from its settings for sure.
 
 use super::super::exchange::Connection;
-use super::super::poll::Unit;
+use super::super::identity::Unit;
 use super::super::settings::LinkSettings;
 use super::Switchboard;
 
