@@ -6,6 +6,7 @@
 //! says `offline`, and only then web and broker end.
 
 mod again;
+mod open;
 mod parts;
 
 use std::net::SocketAddr;
@@ -20,29 +21,27 @@ use crate::adapters::brultech::{
     Adapter, Ears, Left, LinkId, LinkSettings, MeterSettings, Operator, Switchboard,
 };
 use crate::bridge::{Bridge, BridgeError, Reload};
-use crate::broker::{
-    Broker, External, ExternalError, FilterError, Link, Numbers, Service, ServiceError,
-};
+use crate::broker::{FilterError, Link, Numbers, Service, ServiceError};
 use crate::bus::{Bus, Queue};
 use crate::command::desk::Routes;
 use crate::command::directory::Directory;
 use crate::command::router::{Router, RouterError};
 use crate::config::Config;
-use crate::config::broker::Mode;
 use crate::config::watch::Watched;
 use crate::homeassistant;
 use crate::homeassistant::Office;
 use crate::ledger;
-use crate::links::{self, MeterLink};
+use crate::links;
 use crate::metrics::Metrics;
 use crate::model::{Make, Update};
 use crate::publish::Publisher;
 use crate::store::{DirectoryLock, Store, StoreError};
 use crate::task::Group;
-use crate::transport::{self, MeterListener, TransportError};
+use crate::transport::TransportError;
 use crate::web::{self, About, ApiAccess, Live, MqttAccess, Tokens, TokensError, Web};
 
 pub use self::again::keep_running;
+use self::open::{OpenLink, bind_web, open_broker, open_link};
 use self::parts::{spawn_adapter, spawn_part};
 
 /// A gateway whose ports are open and whose state is loaded, and which does not run yet.
@@ -120,14 +119,6 @@ pub enum GatewayError {
         /// Why.
         reason: String,
     },
-}
-
-/// A link with its port taken, where it has one.
-#[derive(Debug)]
-enum OpenLink {
-    Listen(Arc<MeterListener>),
-    Dial(transport::Dial),
-    Serial(transport::SerialLine),
 }
 
 impl Gateway {
@@ -361,80 +352,5 @@ const PUBLISHER_QUEUE: usize = 1024;
 const ANNOUNCER_QUEUE: usize = 1024;
 /// Updates that may wait for the directory of meters.
 const DIRECTORY_QUEUE: usize = 1024;
-
 /// Updates that may wait for those who look at the status page.
 const LIVE_QUEUE: usize = 1024;
-
-async fn open_broker(config: &Config) -> Result<Service, ServiceError> {
-    if config.broker.mode == Mode::Embedded {
-        let broker = Broker::bind(links::broker_settings(config)).await?;
-        return Ok(Service::Embedded(Box::new(broker)));
-    }
-    let settings = links::external_settings(config).map_err(ExternalError::Settings)?;
-    let opening = tokio::task::spawn_blocking(move || External::open(settings));
-    let opened = opening.await.map_err(|error| ExternalError::Fault(error.to_string()))?;
-    Ok(Service::External(Box::new(opened?)))
-}
-
-async fn bind_web(config: &Config) -> Result<Vec<TcpListener>, GatewayError> {
-    let mut listeners = Vec::new();
-    if config.web.enabled {
-        for address in config.web.listen.0.iter().copied() {
-            let bound = TcpListener::bind(address).await;
-            listeners.push(bound.map_err(|source| GatewayError::Web { address, source })?);
-        }
-    }
-    Ok(listeners)
-}
-
-async fn open_link(link: MeterLink) -> Result<Vec<OpenLink>, TransportError> {
-    match link {
-        MeterLink::Dial(dial) => Ok(vec![OpenLink::Dial(dial)]),
-        // Opened when the gateway runs: an adapter may be plugged in later.
-        MeterLink::Serial(line) => Ok(vec![OpenLink::Serial(line)]),
-        MeterLink::Listen { addresses, options } => {
-            let mut open = Vec::new();
-            for address in addresses {
-                let listener = MeterListener::bind(address, options.clone()).await?;
-                open.push(OpenLink::Listen(Arc::new(listener)));
-            }
-            Ok(open)
-        }
-    }
-}
-
-impl OpenLink {
-    fn address(&self) -> Option<SocketAddr> {
-        match self {
-            OpenLink::Listen(listener) => Some(listener.address()),
-            OpenLink::Dial(_) | OpenLink::Serial(_) => None,
-        }
-    }
-
-    fn spawn(
-        self,
-        group: &mut Group,
-        ears: impl Fn(String) -> Ears + Send + Sync + 'static,
-        stop: CancellationToken,
-        metrics: Metrics,
-    ) {
-        match self {
-            OpenLink::Listen(listener) => {
-                let name = format!("meters on {}", listener.address());
-                let begin = move |peer: SocketAddr| ears(peer.to_string());
-                group.spawn(name, listener.serve(stop, metrics, begin));
-            }
-            OpenLink::Dial(dial) => {
-                let (name, peer) = (format!("meter at {}", dial.address), dial.address.clone());
-                let begin = move || ears(peer.clone());
-                group.spawn(name, transport::dial(dial, stop, metrics, begin));
-            }
-            OpenLink::Serial(line) => {
-                let peer = line.device.display().to_string();
-                let name = format!("meters on {peer}");
-                let begin = move || ears(peer.clone());
-                group.spawn(name, transport::attend(line, stop, metrics, begin));
-            }
-        }
-    }
-}
