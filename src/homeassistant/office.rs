@@ -15,7 +15,7 @@ use super::announcer::Work;
 use super::document::Platform;
 use super::kept::{Change, Kept};
 use super::{Announcer, OfferError, Settings};
-use crate::broker::{FilterError, Link, Message, QoS, Received};
+use crate::broker::{Crowded, FilterError, Link, Message, QoS, Received};
 use crate::bus::Queue;
 use crate::error::chain;
 use crate::model::{Timestamp, Update};
@@ -33,6 +33,8 @@ pub struct Office {
     offers: mpsc::Receiver<Offer>,
     status: String,
     overview: String,
+    /// When it was shown last.
+    shown: Option<Instant>,
 }
 
 /// The way in for whoever offers again what was deleted in Home Assistant.
@@ -103,6 +105,7 @@ impl Office {
             offers: offered,
             status,
             overview: String::new(),
+            shown: None,
         };
         office.announcer.begin(Instant::now());
         office.settle().await;
@@ -144,7 +147,8 @@ impl Office {
         if work != Work::default() {
             self.keep(work.first).await;
             for message in &work.messages {
-                self.publish(&message.topic, &message.payload, QoS::AtLeastOnce, true);
+                // A document may have a hundred kilobytes, and there is one for each meter.
+                self.publish(&message.topic, &message.payload, QoS::AtLeastOnce, true).wait().await;
             }
             for topic in &work.forget {
                 self.link.forget(topic);
@@ -154,19 +158,31 @@ impl Office {
                 event["ts"] = json!(Timestamp::now().seconds());
                 tracing::info!(message = event["message"].as_str(), "home assistant");
                 let topic = Topic::Bridge(BridgeTopic::Event).to_string();
-                self.publish(&topic, &event.to_string(), QoS::AtMostOnce, false);
+                self.publish(&topic, &event.to_string(), QoS::AtMostOnce, false).wait().await;
             }
         }
+        if self.overview_due().is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        self.shown = Some(Instant::now());
         let overview = self.announcer.take_overview().map(|overview| overview.to_string());
         if let Some(overview) = overview.filter(|overview| *overview != self.overview) {
             let topic = Topic::Bridge(BridgeTopic::HomeAssistant).to_string();
-            self.publish(&topic, &overview, QoS::AtLeastOnce, true);
+            self.publish(&topic, &overview, QoS::AtLeastOnce, true).wait().await;
             self.overview = overview;
         }
     }
 
-    fn publish(&self, topic: &str, payload: &str, qos: QoS, retain: bool) {
-        self.link.publish(Message { topic, payload: payload.as_bytes(), qos, retain });
+    /// When there is something new to show. It tells of all meters, so many that come at once are
+    /// not shown one by one.
+    fn overview_due(&self) -> Option<Instant> {
+        let due = self.shown.map_or_else(Instant::now, |shown| shown + OVERVIEW_INTERVAL);
+        self.announcer.has_news().then_some(due)
+    }
+
+    fn publish(&self, topic: &str, payload: &str, qos: QoS, retain: bool) -> Crowded {
+        let message = Message { topic, payload: payload.as_bytes(), qos, retain };
+        self.link.publish_all(std::iter::once(message))
     }
 
     async fn keep(&mut self, changes: Vec<Change>) {
@@ -198,7 +214,8 @@ impl Office {
 pub async fn run(mut office: Office, updates: Arc<Queue<Update>>) -> Result<(), Infallible> {
     let mut waiting = VecDeque::new();
     loop {
-        let deadline = office.announcer.deadline();
+        let due = [office.announcer.deadline(), office.overview_due()];
+        let deadline = due.into_iter().flatten().min();
         tokio::select! {
             open = updates.drain(&mut waiting) => {
                 waiting.drain(..).for_each(|update| office.take(&update));
@@ -238,5 +255,7 @@ fn delay() -> Duration {
     Duration::from_millis(fastrand::u64(500..8000))
 }
 
+/// The shortest time between two overviews.
+const OVERVIEW_INTERVAL: Duration = Duration::from_secs(2);
 /// Messages that may wait; who publishes more waits in the gateway's subscription.
 const INBOX: usize = 256;

@@ -12,6 +12,11 @@ impl Announcer {
         std::mem::take(&mut self.news).then(|| self.overview())
     }
 
+    /// Whether [`Announcer::take_overview`] would give something.
+    pub fn has_news(&self) -> bool {
+        self.news
+    }
+
     /// What there is to see, for `meterbridge/bridge/homeassistant`.
     pub fn overview(&self) -> Value {
         let deleted: Vec<Value> = self
