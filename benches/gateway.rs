@@ -201,7 +201,8 @@ fn listen(
 ) -> Received {
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out is set");
     let mut received = Received { messages: 0, packets: 0, arrivals: Vec::new() };
-    let (mut buffer, mut held) = (vec![0; 1 << 20], 0);
+    // The largest message tells of all meters at once.
+    let (mut buffer, mut held) = (vec![0; 1 << 24], 0);
     while received.packets < packets {
         let read = match stream.read(&mut buffer[held..]) {
             Ok(0) | Err(_) => break,
