@@ -26,6 +26,7 @@ mod server;
 mod tables;
 mod tokens;
 mod views;
+mod visitor;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -3,24 +3,21 @@
 //! A command's answer is always a reply in the grammar of `powermeter/<name>/state/info`; the
 //! status says the same to whoever looks at nothing else.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::PathRejection;
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use base64ct::{Base64, Encoding};
-use serde_json::json;
 
 use super::openapi::Refused;
-use super::{Web, origin, views};
+use super::visitor::{Visitor, refused};
+use super::{Web, views};
 use crate::bridge::request::{self, Status};
-use crate::broker::{Caller, Gate, Refusal};
+use crate::broker::Gate;
 use crate::command::grammar::{LARGEST, Reply, Verdict};
-use crate::command::router::Commands;
 use crate::topic::{BridgeTopic, Leaf, Topic};
 
 /// Whether the web port serves `/api`.
@@ -39,15 +36,7 @@ pub enum ApiAccess {
     (status = 403, description = "Not allowed", body = Refused),
     (status = 429, description = "Too many wrong logins", body = Refused),
 ))]
-pub(super) async fn meters(
-    State(web): State<Web>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Response {
-    let (caller, commands) = match enter(&web, peer, &headers).await {
-        Ok(entered) => entered,
-        Err(response) => return response,
-    };
+pub(super) async fn meters(Visitor { caller, commands }: Visitor) -> Response {
     if !caller.may_read(&Topic::Bridge(BridgeTopic::Devices).to_string()) {
         return refused(StatusCode::FORBIDDEN, "broker.acl does not let this user see the meters");
     }
@@ -74,23 +63,12 @@ pub(super) async fn meters(
     ),
 )]
 pub(super) async fn command(
-    State(web): State<Web>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     name: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    Visitor { caller, commands }: Visitor,
     body: Body,
 ) -> Response {
     let Ok(Path(name)) = name else {
         return refused(StatusCode::BAD_REQUEST, "the meter's name in the path is not UTF-8 text");
-    };
-    if origin::check(&headers).is_err() {
-        let words = "a page of another site may not send commands: its Origin is not the Host that was \
-                     asked; a proxy in front has to pass Host on";
-        return refused(StatusCode::FORBIDDEN, words);
-    }
-    let (caller, commands) = match enter(&web, peer, &headers).await {
-        Ok(entered) => entered,
-        Err(response) => return response,
     };
     if !caller.may_publish(&Topic::Order(Some(name.clone()), Leaf::Cmd).to_string()) {
         let words = "broker.acl does not let this user send commands to this meter";
@@ -125,19 +103,10 @@ pub(super) async fn command(
 )]
 pub(super) async fn request(
     State(web): State<Web>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path(what): Path<String>,
-    headers: HeaderMap,
+    Visitor { caller, .. }: Visitor,
     body: Body,
 ) -> Response {
-    if origin::check(&headers).is_err() {
-        let words = "a page of another site may not send requests (Origin is not this host)";
-        return refused(StatusCode::FORBIDDEN, words);
-    }
-    let caller = match enter(&web, peer, &headers).await {
-        Ok((caller, _)) => caller,
-        Err(response) => return response,
-    };
     if !caller.may_publish(&Topic::Request(what.clone()).to_string()) {
         return refused(
             StatusCode::FORBIDDEN,
@@ -172,46 +141,6 @@ async fn payload(body: Body, largest: usize) -> Result<Bytes, Response> {
     }
 }
 
-/// Lets a request in, or says why not.
-pub(super) async fn enter<'a>(
-    web: &'a Web,
-    peer: SocketAddr,
-    headers: &HeaderMap,
-) -> Result<(Caller, &'a Commands), Response> {
-    let (commands, gate) = match &web.api {
-        Some((commands, ApiAccess::Guarded(gate))) => (commands, gate),
-        Some((_, ApiAccess::Unguarded)) => return Err(refused(StatusCode::FORBIDDEN, UNGUARDED)),
-        None => return Err(StatusCode::NOT_FOUND.into_response()),
-    };
-    let login = login(headers).map_err(|words| refused(StatusCode::BAD_REQUEST, words))?;
-    let login = login.as_ref().map(|(name, password)| (name.as_str(), password.as_bytes()));
-    let admitted = gate.admit(peer, login).await;
-    let caller = admitted.map_err(|refusal| {
-        let words = refusal.to_string();
-        match refusal {
-            Refusal::TooManyFailures => refused(StatusCode::TOO_MANY_REQUESTS, &words),
-            Refusal::LoginNeeded | Refusal::WrongLogin => {
-                let challenge = [(WWW_AUTHENTICATE, CHALLENGE)];
-                (challenge, refused(StatusCode::UNAUTHORIZED, &words)).into_response()
-            }
-        }
-    })?;
-    Ok((caller, commands))
-}
-
-/// User name and password by HTTP basic authentication (RFC 7617), if there are any.
-fn login(headers: &HeaderMap) -> Result<Option<(String, String)>, &'static str> {
-    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(None) };
-    let decode = || {
-        let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
-        let decoded = Base64::decode_vec(encoded.trim()).ok()?;
-        let decoded = String::from_utf8(decoded).ok()?;
-        let (name, password) = decoded.split_once(':')?;
-        scheme.eq_ignore_ascii_case("basic").then(|| (name.to_owned(), password.to_owned()))
-    };
-    decode().map(Some).ok_or("the header Authorization is not one of basic authentication")
-}
-
 fn status(reply: &Reply) -> StatusCode {
     match reply.verdict {
         Verdict::Done => StatusCode::OK,
@@ -224,13 +153,5 @@ fn status(reply: &Reply) -> StatusCode {
     }
 }
 
-pub(super) fn refused(status: StatusCode, words: &str) -> Response {
-    (status, axum::Json(json!({"error": true, "msg": words}))).into_response()
-}
-
-const UNGUARDED: &str = "this port tells of nothing but its health: other machines can reach it \
-                         and nobody needs a login; configure broker.users, or \
-                         broker.allow_anonymous: true";
-const CHALLENGE: &str = "Basic realm=\"meterbridge\", charset=\"UTF-8\"";
 /// How long a command may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

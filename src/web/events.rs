@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -15,10 +14,10 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::api::{enter, refused};
 use super::live::{Ear, Happening, Live};
 use super::views::{self, may_read};
-use super::{Web, origin, tables};
+use super::visitor::{Visitor, refused};
+use super::{Web, tables};
 use crate::broker::Caller;
 use crate::topic::{BridgeTopic, MeterState, Topic};
 
@@ -36,18 +35,7 @@ use crate::topic::{BridgeTopic, MeterState, Topic};
     (status = 403, description = "Not allowed", body = super::openapi::Refused),
     (status = 503, description = "Too many listeners", body = super::openapi::Refused),
 ))]
-pub(super) async fn events(
-    State(web): State<Web>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Response {
-    if origin::check(&headers).is_err() {
-        return refused(StatusCode::FORBIDDEN, tables::FOREIGN);
-    }
-    let caller = match enter(&web, peer, &headers).await {
-        Ok((caller, _)) => caller,
-        Err(response) => return response,
-    };
+pub(super) async fn events(State(web): State<Web>, Visitor { caller, .. }: Visitor) -> Response {
     let Some((live, ear)) = web.live.clone().and_then(|live| live.listen().map(|ear| (live, ear)))
     else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "too many listen already");

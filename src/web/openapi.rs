@@ -15,9 +15,9 @@ use super::Web;
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Refused {
     /// `true`
-    error: bool,
+    pub(super) error: bool,
     /// Why, in words.
-    msg: String,
+    pub(super) msg: String,
 }
 
 /// The frame that the handlers' own descriptions are put into.

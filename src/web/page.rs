@@ -13,7 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::Web;
-use super::api::{ApiAccess, enter};
+use super::api::ApiAccess;
+use super::visitor::admit;
 
 /// The files besides the page itself.
 const FILES: [(&str, &str, &str); 6] = [
@@ -48,7 +49,7 @@ pub(super) async fn page(
     headers: HeaderMap,
 ) -> Response {
     if let Some((_, ApiAccess::Guarded(_))) = &web.api
-        && let Err(response) = enter(&web, peer, &headers).await
+        && let Err(response) = admit(&web, peer, &headers).await
     {
         return response;
     }

@@ -1,19 +1,18 @@
 //! `/api/sensors`, `/api/clients`, `/api/info` and the texts for openHAB: lists to read.
 
-use std::net::SocketAddr;
-
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::api::{enter, refused};
+use super::Web;
 use super::openapi::Refused;
 use super::views::{self, BrokerView, ClientView, InfoView, SensorView};
-use super::{Web, origin};
+use super::visitor::{Visitor, refused};
 use crate::broker::{Caller, Numbers};
-use crate::command::directory::{Heard, Meter};
+use crate::command::directory::Meter;
+use crate::model::Device;
 use crate::openhab;
 use crate::topic::{BridgeTopic, Topic};
 
@@ -25,20 +24,11 @@ use crate::topic::{BridgeTopic, Topic};
 ))]
 pub(super) async fn sensors(
     State(web): State<Web>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Visitor { caller, commands }: Visitor,
 ) -> Response {
-    if origin::check(&headers).is_err() {
-        return refused(StatusCode::FORBIDDEN, FOREIGN);
-    }
-    match enter(&web, peer, &headers).await {
-        Ok((caller, commands)) => match &web.tokens {
-            Some(tokens) => {
-                Json(views::sensors(commands.directory(), &caller, tokens)).into_response()
-            }
-            None => StatusCode::NOT_FOUND.into_response(),
-        },
-        Err(response) => response,
+    match &web.tokens {
+        Some(tokens) => Json(views::sensors(commands.directory(), &caller, tokens)).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
@@ -48,18 +38,7 @@ pub(super) async fn sensors(
     (status = 401, description = "A login is needed", body = Refused),
     (status = 403, description = "Not allowed", body = Refused),
 ))]
-pub(super) async fn clients(
-    State(web): State<Web>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Response {
-    if origin::check(&headers).is_err() {
-        return refused(StatusCode::FORBIDDEN, FOREIGN);
-    }
-    let caller = match enter(&web, peer, &headers).await {
-        Ok((caller, _)) => caller,
-        Err(response) => return response,
-    };
+pub(super) async fn clients(State(web): State<Web>, Visitor { caller, .. }: Visitor) -> Response {
     if !may_see_clients(&caller) {
         return refused(StatusCode::FORBIDDEN, "broker.acl does not let this user see the clients");
     }
@@ -75,16 +54,9 @@ pub(super) async fn clients(
 ))]
 pub(super) async fn info(
     State(web): State<Web>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Response {
-    if origin::check(&headers).is_err() {
-        return refused(StatusCode::FORBIDDEN, FOREIGN);
-    }
-    match enter(&web, peer, &headers).await {
-        Ok((caller, _)) => Json(describe_gateway(&web, &caller)).into_response(),
-        Err(response) => response,
-    }
+    Visitor { caller, .. }: Visitor,
+) -> Json<InfoView> {
+    Json(describe_gateway(&web, &caller))
 }
 
 /// The meter as a thing of openHAB's MQTT binding, to be copied into a `.things` file.
@@ -95,13 +67,8 @@ pub(super) async fn info(
     (status = 403, description = "Not allowed", body = Refused),
     (status = 404, description = "No meter of this name was heard since the start", body = Refused),
 ))]
-pub(super) async fn things(
-    state: State<Web>,
-    connection: ConnectInfo<SocketAddr>,
-    name: Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    openhab(state, connection, name, headers, |heard| openhab::things(&heard.device)).await
+pub(super) async fn things(Path(name): Path<String>, visitor: Visitor) -> Response {
+    openhab(&name, &visitor, openhab::things)
 }
 
 /// The items for that thing, to be copied into an `.items` file.
@@ -112,35 +79,18 @@ pub(super) async fn things(
     (status = 403, description = "Not allowed", body = Refused),
     (status = 404, description = "No meter of this name was heard since the start", body = Refused),
 ))]
-pub(super) async fn items(
-    state: State<Web>,
-    connection: ConnectInfo<SocketAddr>,
-    name: Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    openhab(state, connection, name, headers, |heard| openhab::items(&heard.device)).await
+pub(super) async fn items(Path(name): Path<String>, visitor: Visitor) -> Response {
+    openhab(&name, &visitor, openhab::items)
 }
 
-async fn openhab(
-    State(web): State<Web>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    text: impl FnOnce(&Heard) -> String,
-) -> Response {
-    if origin::check(&headers).is_err() {
-        return refused(StatusCode::FORBIDDEN, FOREIGN);
-    }
-    let (caller, commands) = match enter(&web, peer, &headers).await {
-        Ok(entered) => entered,
-        Err(response) => return response,
-    };
-    if !views::may_read(&caller, &name) {
+fn openhab(name: &str, visitor: &Visitor, text: impl FnOnce(&Device) -> String) -> Response {
+    let Visitor { caller, commands } = visitor;
+    if !views::may_read(caller, name) {
         return refused(StatusCode::FORBIDDEN, "broker.acl does not let this user see this meter");
     }
-    match commands.directory().find(&name) {
+    match commands.directory().find(name) {
         Some(Meter::Heard(heard)) => {
-            ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text(&heard)).into_response()
+            ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text(&heard.device)).into_response()
         }
         Some(Meter::Expected(_)) => refused(
             StatusCode::NOT_FOUND,
@@ -177,6 +127,3 @@ pub(super) fn describe_gateway(web: &Web, caller: &Caller) -> InfoView {
         user: caller.user().map(str::to_owned),
     }
 }
-
-pub(super) const FOREIGN: &str =
-    "a page of another site may not ask this gateway (Origin is not this host)";
