@@ -123,6 +123,45 @@ fn values(device: &Device) -> impl Iterator<Item = Value<'_>> {
                 let (item, icon) = ("Number:Temperature", "temperature");
                 vec![value("temperature", "temperature", item, "°C", 1, icon, "Temperature")]
             }
+            Quantity::Net => {
+                let item = "Number:Energy";
+                vec![
+                    value("power", "power", "Number:Power", "W", 0, "energy", "Power"),
+                    value("energy", "net energy", item, "kWh", 3, "energy", "Energy"),
+                ]
+            }
+            Quantity::Frequency => {
+                let item = "Number:Frequency";
+                vec![value("frequency", "frequency", item, "Hz", 2, "energy", "Frequency")]
+            }
+            Quantity::Pf => vec![value("pf", "power factor", "Number", "", 2, "energy", "Level")],
+            Quantity::Humidity => {
+                let item = "Number:Dimensionless";
+                vec![value("humidity", "humidity", item, "%", 1, "humidity", "Humidity")]
+            }
+            Quantity::Battery => {
+                let item = "Number:ElectricPotential";
+                vec![value("battery", "battery", item, "V", 1, "battery", "Voltage")]
+            }
+            Quantity::Light => {
+                let item = "Number:Illuminance";
+                vec![value("light", "light", item, "lx", 0, "sun", "Illuminance")]
+            }
+            Quantity::Pressure => {
+                let item = "Number:Pressure";
+                vec![value("pressure", "pressure", item, "Pa", 0, "pressure", "Pressure")]
+            }
+            Quantity::Q1
+            | Quantity::Q2
+            | Quantity::Q3
+            | Quantity::Q4
+            | Quantity::Vthd
+            | Quantity::Ithd
+            | Quantity::Alpha
+            | Quantity::Error
+            | Quantity::Movement
+            | Quantity::Vibration
+            | Quantity::Proximity => Vec::new(),
             Quantity::Pulse => vec![match sensor.kind {
                 SensorType::Gas => value("total", "total", "Number:Volume", "l", 0, "gas", "Gas"),
                 SensorType::Water => {
@@ -131,9 +170,7 @@ fn values(device: &Device) -> impl Iterator<Item = Value<'_>> {
                 SensorType::Electricity => {
                     value("total", "energy", "Number:Energy", "kWh", 3, "energy", "Energy")
                 }
-                SensorType::Temperature | SensorType::Other => {
-                    value("count", "count", "Number", "", 0, "line", "Level")
-                }
+                _ => value("count", "count", "Number", "", 0, "line", "Level"),
             }],
         }
     })
@@ -191,6 +228,7 @@ mod tests {
             gauge: None,
             counter: Some(Unit::Litre),
             constant: None,
+            own: None,
         };
         device.sensors.push(pulse(1, SensorType::Gas, "Gas"));
         device.sensors.push(pulse(2, SensorType::Other, "Door \"50 %\" [x]"));

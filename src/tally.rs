@@ -68,7 +68,7 @@ impl Tallies {
                 book.meters.remove(device);
                 book.online.remove(name);
             }
-            Update::Notice(_) => {}
+            Update::Notice(_) | Update::Backlog(_) => {}
         }
     }
 

@@ -8,5 +8,6 @@ use crate::model::{Control, Model};
 pub fn controls(model: Model) -> &'static [Control] {
     match model {
         Model::Gem | Model::Ecm1240 | Model::Ecm1220 => brultech::controls(model),
+        Model::Flm02 | Model::Flm03 | Model::P1 => &[],
     }
 }

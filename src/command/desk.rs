@@ -125,9 +125,12 @@ impl Desk {
 
     /// The relay of one meter; no make so far has one.
     pub(super) async fn switch(&self, meter: &Meter) {
-        let error = match meter.make() {
-            Make::Brultech => CommandError::Refused("a Brultech meter has no relay".to_owned()),
+        let whose = match meter.make() {
+            Make::Brultech => "a Brultech meter",
+            Make::Fluksometer => "a Fluksometer",
+            Make::P1 => "a smart meter's customer port",
         };
+        let error = CommandError::Refused(format!("{whose} has no relay"));
         self.out.reply(meter.name(), Reply::failed(&echo("switch"), &error), Asker::Topic).await;
     }
 

@@ -97,7 +97,7 @@ impl Directory {
             Update::Renamed { from, to } => self.table.write().rename(from, to),
             Update::Described(device) => self.table.write().describe(device),
             Update::Forgotten { name, device } => self.table.write().forget(name, *device),
-            Update::Correction(_) | Update::Notice(_) => {}
+            Update::Correction(_) | Update::Notice(_) | Update::Backlog(_) => {}
         }
     }
 
@@ -270,6 +270,7 @@ pub(crate) mod tests {
             gauge,
             counter,
             constant: None,
+            own: None,
         }
     }
 
@@ -295,6 +296,7 @@ pub(crate) mod tests {
             adopted: false,
             new: false,
             sensors,
+            own: None,
         }
     }
 

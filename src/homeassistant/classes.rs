@@ -47,6 +47,33 @@ pub(super) fn entities(sensor: &Sensor) -> Vec<Entity> {
         Quantity::Temperature => {
             vec![diagnostic("temperature", "temperature", "temperature", "°C", 1)]
         }
+        // What may fall is no total of the Energy dashboard.
+        Quantity::Net => {
+            let net = Entity { state_class: "total", ..energy("energy", "net energy") };
+            vec![power(sensor.role), net]
+        }
+        Quantity::Frequency => vec![diagnostic("frequency", "frequency", "frequency", "Hz", 2)],
+        Quantity::Pf => {
+            vec![Entity { unit: None, ..diagnostic("pf", "power factor", "power_factor", "", 2) }]
+        }
+        Quantity::Humidity => vec![diagnostic("humidity", "humidity", "humidity", "%", 1)],
+        Quantity::Battery => vec![diagnostic("battery", "battery", "voltage", "V", 1)],
+        Quantity::Light => vec![diagnostic("light", "light", "illuminance", "lx", 0)],
+        Quantity::Pressure => {
+            vec![diagnostic("pressure", "pressure", "atmospheric_pressure", "Pa", 0)]
+        }
+        // For those who study a meter: they have topics of their own, and no place on a dashboard.
+        Quantity::Q1
+        | Quantity::Q2
+        | Quantity::Q3
+        | Quantity::Q4
+        | Quantity::Vthd
+        | Quantity::Ithd
+        | Quantity::Alpha
+        | Quantity::Error
+        | Quantity::Movement
+        | Quantity::Vibration
+        | Quantity::Proximity => Vec::new(),
         Quantity::Pulse => pulses(sensor.kind),
     }
 }
@@ -54,8 +81,13 @@ pub(super) fn entities(sensor: &Sensor) -> Vec<Entity> {
 /// Every key that the channel could ever have, whatever it is set to.
 pub(super) fn fields(channel: Channel) -> &'static [&'static str] {
     match channel {
-        Channel::Ch(_) | Channel::Aux(_) => &["power", "energy", "energy_export", "current"],
-        Channel::Line => &["voltage"],
+        Channel::Ch(_) | Channel::Aux(_) => {
+            &["power", "energy", "energy_export", "current", "voltage", "pf"]
+        }
+        Channel::Line | Channel::L(_) => {
+            &["power", "energy", "energy_export", "current", "voltage", "frequency", "pf"]
+        }
+        Channel::Kube(_) => &["temperature", "humidity", "battery", "light", "pressure"],
         Channel::Pulse(_) => &["count", "total"],
         Channel::T(_) => &["temperature"],
     }
@@ -155,6 +187,6 @@ fn pulses(kind: SensorType) -> Vec<Entity> {
         SensorType::Electricity => vec![count, energy("total", "energy")],
         SensorType::Gas => vec![count, volume("gas")],
         SensorType::Water => vec![count, volume("water")],
-        SensorType::Temperature | SensorType::Other => vec![count],
+        _ => vec![count],
     }
 }

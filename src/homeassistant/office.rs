@@ -121,7 +121,8 @@ impl Office {
             Update::Availability { .. }
             | Update::Correction(_)
             | Update::Renamed { .. }
-            | Update::Notice(_) => {}
+            | Update::Notice(_)
+            | Update::Backlog(_) => {}
         }
     }
 

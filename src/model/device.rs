@@ -17,6 +17,10 @@ use super::{Quantity, SensorType, Unit};
 pub enum Make {
     /// GreenEye Monitor, ECM-1240 and ECM-1220.
     Brultech,
+    /// Flukso's FLM02 and FLM03.
+    Fluksometer,
+    /// A customer port of a smart meter: P1 (DSMR and its kin) or TIC.
+    P1,
 }
 
 impl Make {
@@ -24,6 +28,8 @@ impl Make {
     pub fn as_str(self) -> &'static str {
         match self {
             Make::Brultech => "brultech",
+            Make::Fluksometer => "fluksometer",
+            Make::P1 => "p1",
         }
     }
 }
@@ -37,6 +43,12 @@ pub enum Model {
     Ecm1240,
     /// Brultech ECM-1220.
     Ecm1220,
+    /// Fluksometer of the second generation: FLM02A, B, C and W.
+    Flm02,
+    /// Fluksometer of the third generation: FLM03E.
+    Flm03,
+    /// A smart meter behind its customer port.
+    P1,
 }
 
 impl Model {
@@ -46,6 +58,9 @@ impl Model {
             Model::Gem => "gem",
             Model::Ecm1240 => "ecm1240",
             Model::Ecm1220 => "ecm1220",
+            Model::Flm02 => "flm02",
+            Model::Flm03 => "flm03",
+            Model::P1 => "p1",
         }
     }
 
@@ -55,6 +70,9 @@ impl Model {
             Model::Gem => "Brultech GreenEye Monitor",
             Model::Ecm1240 => "Brultech ECM-1240",
             Model::Ecm1220 => "Brultech ECM-1220",
+            Model::Flm02 => "Flukso FLM02",
+            Model::Flm03 => "Flukso FLM03",
+            Model::P1 => "DSMR smart meter",
         }
     }
 }
@@ -161,6 +179,10 @@ pub enum Channel {
     Pulse(u8),
     /// A temperature probe.
     T(u8),
+    /// A phase of the mains.
+    L(u8),
+    /// A radio node of a Fluksometer.
+    Kube(u8),
 }
 
 impl fmt::Display for Channel {
@@ -171,6 +193,8 @@ impl fmt::Display for Channel {
             Channel::Aux(n) => write!(f, "aux{n}"),
             Channel::Pulse(n) => write!(f, "pulse{n}"),
             Channel::T(n) => write!(f, "t{n}"),
+            Channel::L(n) => write!(f, "l{n}"),
+            Channel::Kube(n) => write!(f, "kube{n}"),
         }
     }
 }
@@ -187,6 +211,8 @@ impl FromStr for Channel {
             ("aux", Some(n @ 1..)) => Ok(Channel::Aux(n)),
             ("pulse", Some(n @ 1..)) => Ok(Channel::Pulse(n)),
             ("t", Some(n @ 1..)) => Ok(Channel::T(n)),
+            ("l", Some(n @ 1..=3)) => Ok(Channel::L(n)),
+            ("kube", Some(n @ 1..)) => Ok(Channel::Kube(n)),
             _ => Err(NotAChannel(text.to_owned())),
         }
     }
@@ -194,7 +220,7 @@ impl FromStr for Channel {
 
 /// A text that names no channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no channel: ch1…, aux1…, pulse1…, t1… and line are")]
+#[error("{0:?} is no channel: ch1…, aux1…, pulse1…, t1…, l1-l3, kube1… and line are")]
 pub struct NotAChannel(String);
 
 /// What a channel is for, as its owner configures it; never part of an id.
@@ -240,6 +266,45 @@ pub struct Sensor {
     pub counter: Option<Unit>,
     /// What one pulse stands for, in thousandths of the counter's unit.
     pub constant: Option<i64>,
+    /// What a Fluksometer itself says of it; `None` for every other make.
+    pub own: Option<Arc<OwnSection>>,
+}
+
+/// A sensor's section of a Fluksometer's own configuration, as far as histories go by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnSection {
+    /// The recycle id: it rises when the sensor's slot is given to another source.
+    pub rid: u32,
+    /// Which of its values is recorded.
+    pub record: Option<Recorded>,
+    /// The section as JSON text without `enable`, `counter` and `tmpo`, its keys in their order.
+    pub text: String,
+}
+
+/// Which value of a sensor has a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recorded {
+    /// The running total.
+    Counter,
+    /// What is now.
+    Gauge,
+}
+
+impl Sensor {
+    /// Which of its values is recorded, if any: the total where there is one.
+    pub fn recorded(&self) -> Option<Recorded> {
+        let Some(own) = &self.own else {
+            let counts = self.counter.map(|_| Recorded::Counter);
+            return counts.or(self.gauge.map(|_| Recorded::Gauge));
+        };
+        own.record
+    }
+
+    /// The recycle id of its history: 0 but for a Fluksometer's sensors.
+    pub fn rid(&self) -> u32 {
+        self.own.as_ref().map_or(0, |own| own.rid)
+    }
 }
 
 /// A meter and its sensors as they are now; replaced whole when something about it changes.
@@ -261,6 +326,24 @@ pub struct Device {
     pub new: bool,
     /// Its sensors; a [`Reading`](super::Reading) names one by its place in this list.
     pub sensors: Vec<Sensor>,
+    /// What a Fluksometer says of itself; `None` for every other make.
+    pub own: Option<Arc<OwnDocuments>>,
+}
+
+/// A Fluksometer's documents, as they are told on the gateway's broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnDocuments {
+    /// The device publishes its readings and documents on the gateway's own broker: they are there
+    /// already, and are not published a second time.
+    pub on_our_broker: bool,
+    /// `config/sensor`.
+    pub sensor: Arc<str>,
+    /// `config/flx`.
+    pub flx: Arc<str>,
+    /// `config/kube`.
+    pub kube: Arc<str>,
+    /// `test/tap`.
+    pub tap: Arc<str>,
 }
 
 #[cfg(test)]
@@ -280,12 +363,18 @@ mod tests {
 
     #[test]
     fn channels_read_back() {
-        for channel in
-            [Channel::Line, Channel::Ch(32), Channel::Aux(5), Channel::Pulse(4), Channel::T(8)]
-        {
+        for channel in [
+            Channel::Line,
+            Channel::Ch(32),
+            Channel::Aux(5),
+            Channel::Pulse(4),
+            Channel::T(8),
+            Channel::L(3),
+            Channel::Kube(30),
+        ] {
             assert_eq!(channel.to_string().parse(), Ok(channel));
         }
-        for text in ["", "ch", "ch0", "ch256", "line1", "1", "chx1", "ché1"] {
+        for text in ["", "ch", "ch0", "ch256", "line1", "1", "chx1", "ché1", "l", "l4"] {
             assert!(text.parse::<Channel>().is_err(), "{text:?}");
         }
     }

@@ -15,7 +15,10 @@ mod total;
 
 pub use control::{Control, ControlKind, Scope};
 pub use counter::{Advance, Counter, GEM_PULSES_PER_SECOND};
-pub use device::{Channel, Device, DeviceId, Make, Model, Role, Sensor, SensorId};
+pub use device::{
+    Channel, Device, DeviceId, Make, Model, OwnDocuments, OwnSection, Recorded, Role, Sensor,
+    SensorId,
+};
 pub use latest::{Latest, Sum, is_clamp, summed_role};
 pub use quantity::{Milli, Quantity, SensorType, Unit};
 pub use reading::{

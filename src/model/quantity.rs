@@ -11,12 +11,48 @@ pub enum Quantity {
     PPlus,
     /// Active power and energy given back, W and Wh; both count upwards from zero.
     PMinus,
+    /// What was taken less what was given back, W and Wh: a total that may fall.
+    Net,
+    /// Reactive power and energy of the first quadrant, var and varh.
+    Q1,
+    /// Of the second quadrant.
+    Q2,
+    /// Of the third quadrant.
+    Q3,
+    /// Of the fourth quadrant.
+    Q4,
     /// Voltage, RMS, V.
     Vrms,
     /// Current, RMS, A.
     Irms,
+    /// Power factor, -1 to 1.
+    Pf,
+    /// Distortion of the voltage, a ratio.
+    Vthd,
+    /// Distortion of the current, a ratio.
+    Ithd,
+    /// Angle between voltage and current, degrees.
+    Alpha,
+    /// Frequency of the mains, Hz.
+    Frequency,
     /// Temperature, °C.
     Temperature,
+    /// Relative humidity, %.
+    Humidity,
+    /// Voltage of a radio node's battery, V.
+    Battery,
+    /// Illuminance, lx.
+    Light,
+    /// Air pressure, Pa.
+    Pressure,
+    /// Faults of a radio node, a bit field.
+    Error,
+    /// Movements that a radio node has counted.
+    Movement,
+    /// Vibrations that a radio node has counted.
+    Vibration,
+    /// What came near a radio node, counted.
+    Proximity,
     /// Pulses of an attached meter, and what they stand for.
     Pulse,
 }
@@ -27,10 +63,60 @@ impl Quantity {
         match self {
             Quantity::PPlus => "pplus",
             Quantity::PMinus => "pminus",
+            Quantity::Net => "net",
+            Quantity::Q1 => "q1",
+            Quantity::Q2 => "q2",
+            Quantity::Q3 => "q3",
+            Quantity::Q4 => "q4",
             Quantity::Vrms => "vrms",
             Quantity::Irms => "irms",
+            Quantity::Pf => "pf",
+            Quantity::Vthd => "vthd",
+            Quantity::Ithd => "ithd",
+            Quantity::Alpha => "alpha",
+            Quantity::Frequency => "frequency",
             Quantity::Temperature => "temperature",
+            Quantity::Humidity => "humidity",
+            Quantity::Battery => "battery",
+            Quantity::Light => "light",
+            Quantity::Pressure => "pressure",
+            Quantity::Error => "error",
+            Quantity::Movement => "movement",
+            Quantity::Vibration => "vibration",
+            Quantity::Proximity => "proximity",
             Quantity::Pulse => "pulse",
+        }
+    }
+}
+
+impl Quantity {
+    /// The unit of its momentary value; of pulses only their medium tells.
+    pub fn gauge_unit(self) -> Option<Unit> {
+        Some(match self {
+            Quantity::PPlus | Quantity::PMinus | Quantity::Net => Unit::Watt,
+            Quantity::Q1 | Quantity::Q2 | Quantity::Q3 | Quantity::Q4 => Unit::Var,
+            Quantity::Vrms | Quantity::Battery => Unit::Volt,
+            Quantity::Irms => Unit::Ampere,
+            Quantity::Pf | Quantity::Vthd | Quantity::Ithd | Quantity::Error => Unit::Count,
+            Quantity::Alpha => Unit::Degree,
+            Quantity::Frequency => Unit::Hertz,
+            Quantity::Temperature => Unit::Celsius,
+            Quantity::Humidity => Unit::Percent,
+            Quantity::Light => Unit::Lux,
+            Quantity::Pressure => Unit::Pascal,
+            Quantity::Movement | Quantity::Vibration | Quantity::Proximity | Quantity::Pulse => {
+                return None;
+            }
+        })
+    }
+
+    /// The unit of its running total, where it has one; of pulses only their medium tells.
+    pub fn counter_unit(self) -> Option<Unit> {
+        match self {
+            Quantity::PPlus | Quantity::PMinus | Quantity::Net => Some(Unit::WattHour),
+            Quantity::Q1 | Quantity::Q2 | Quantity::Q3 | Quantity::Q4 => Some(Unit::VarHour),
+            Quantity::Movement | Quantity::Vibration | Quantity::Proximity => Some(Unit::Count),
+            _ => None,
         }
     }
 }
@@ -53,6 +139,30 @@ pub enum SensorType {
     Water,
     /// Temperature, °C.
     Temperature,
+    /// Heat, Wh.
+    Heat,
+    /// Fuel by volume, litres.
+    Fuel,
+    /// Pellets by mass, grams.
+    Pellet,
+    /// Time that something ran, seconds.
+    Time,
+    /// Relative humidity, %.
+    Humidity,
+    /// A battery's voltage, V.
+    Battery,
+    /// Illuminance, lx.
+    Light,
+    /// Air pressure, Pa.
+    Pressure,
+    /// Faults, a bit field.
+    Error,
+    /// Movements, counted.
+    Movement,
+    /// Vibrations, counted.
+    Vibration,
+    /// What came near, counted.
+    Proximity,
     /// Something that was counted without being told what it is.
     Other,
 }
@@ -65,7 +175,32 @@ impl SensorType {
             SensorType::Gas => "gas",
             SensorType::Water => "water",
             SensorType::Temperature => "temperature",
+            SensorType::Heat => "heat",
+            SensorType::Fuel => "fuel",
+            SensorType::Pellet => "pellet",
+            SensorType::Time => "time",
+            SensorType::Humidity => "humidity",
+            SensorType::Battery => "battery",
+            SensorType::Light => "light",
+            SensorType::Pressure => "pressure",
+            SensorType::Error => "error",
+            SensorType::Movement => "movement",
+            SensorType::Vibration => "vibration",
+            SensorType::Proximity => "proximity",
             SensorType::Other => "other",
+        }
+    }
+}
+
+impl SensorType {
+    /// The unit of what pulses of this medium come to.
+    pub fn total_unit(self) -> Unit {
+        match self {
+            SensorType::Electricity | SensorType::Heat => Unit::WattHour,
+            SensorType::Gas | SensorType::Water | SensorType::Fuel => Unit::Litre,
+            SensorType::Pellet => Unit::Gram,
+            SensorType::Time => Unit::Second,
+            _ => Unit::Count,
         }
     }
 }
@@ -85,6 +220,32 @@ pub enum Unit {
     Celsius,
     /// L
     Litre,
+    /// VAR
+    Var,
+    /// VARh
+    VarHour,
+    /// Hz
+    Hertz,
+    /// °
+    Degree,
+    /// %
+    Percent,
+    /// lx
+    Lux,
+    /// Pa
+    Pascal,
+    /// L/day
+    LitrePerDay,
+    /// L/s
+    LitrePerSecond,
+    /// g
+    Gram,
+    /// g/s
+    GramPerSecond,
+    /// s
+    Second,
+    /// 1/s
+    PerSecond,
     /// A bare count: the empty text on the wire.
     Count,
 }
@@ -99,6 +260,19 @@ impl Unit {
             Unit::Ampere => "A",
             Unit::Celsius => "°C",
             Unit::Litre => "L",
+            Unit::Var => "VAR",
+            Unit::VarHour => "VARh",
+            Unit::Hertz => "Hz",
+            Unit::Degree => "°",
+            Unit::Percent => "%",
+            Unit::Lux => "lx",
+            Unit::Pascal => "Pa",
+            Unit::LitrePerDay => "L/day",
+            Unit::LitrePerSecond => "L/s",
+            Unit::Gram => "g",
+            Unit::GramPerSecond => "g/s",
+            Unit::Second => "s",
+            Unit::PerSecond => "1/s",
             Unit::Count => "",
         }
     }

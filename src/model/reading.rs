@@ -132,6 +132,8 @@ impl fmt::Display for Correction {
 pub enum Update {
     /// A meter said something.
     Readings(Arc<ReadingSet>),
+    /// A meter said something about a time that is over: for histories, and nothing live.
+    Backlog(Arc<ReadingSet>),
     /// The meter of this name can be heard, or no longer.
     Availability {
         /// The `<name>` in `powermeter/<name>/…`.

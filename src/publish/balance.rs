@@ -89,6 +89,7 @@ mod tests {
             gauge: Some(Unit::Watt),
             counter: Some(Unit::WattHour),
             constant: None,
+            own: None,
         }
     }
 

@@ -81,12 +81,17 @@ fn write_channel(text: &mut String, sensors: &[(&Sensor, &Latest)], pulses: Opti
     let counter = |quantity| find(quantity).and_then(|latest| latest.counter);
     let given = gauge(Quantity::PMinus).unwrap_or_default();
     let mut object = Object::open(text);
-    object.optional("power", gauge(Quantity::PPlus).map(|taken| Milli(taken.0 - given.0)));
-    object.optional("energy", counter(Quantity::PPlus).map(Milli::per_thousand));
+    let power = gauge(Quantity::PPlus).map(|taken| Milli(taken.0 - given.0));
+    object.optional("power", power.or(gauge(Quantity::Net)));
+    let energy = counter(Quantity::PPlus).or(counter(Quantity::Net));
+    object.optional("energy", energy.map(Milli::per_thousand));
     object.optional("energy_export", counter(Quantity::PMinus).map(Milli::per_thousand));
     object.optional("current", gauge(Quantity::Irms));
     object.optional("temperature", gauge(Quantity::Temperature));
     object.optional("voltage", gauge(Quantity::Vrms));
+    for quantity in PLAIN {
+        object.optional(quantity.as_str(), gauge(quantity));
+    }
     object.optional("count", pulses);
     let total = counter(Quantity::Pulse);
     match sensors.first().map(|(sensor, _)| sensor.kind) {
@@ -96,6 +101,16 @@ fn write_channel(text: &mut String, sensors: &[(&Sensor, &Latest)], pulses: Opti
     }
     object.close();
 }
+
+/// What is told under its own name.
+const PLAIN: [Quantity; 6] = [
+    Quantity::Frequency,
+    Quantity::Pf,
+    Quantity::Humidity,
+    Quantity::Battery,
+    Quantity::Light,
+    Quantity::Pressure,
+];
 
 /// Writes a flat JSON object. Keys are plain names, values are numbers or text ready to stand.
 struct Object<'a> {

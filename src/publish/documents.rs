@@ -51,8 +51,8 @@ fn ports(device: &Device) -> Value {
 fn port_section(sensor: &Sensor) -> Value {
     let class = match sensor.channel {
         Channel::Pulse(_) => "pulse",
-        Channel::T(_) => "uart",
-        Channel::Ch(_) | Channel::Aux(_) | Channel::Line => "ct",
+        Channel::T(_) | Channel::Kube(_) => "uart",
+        Channel::Ch(_) | Channel::Aux(_) | Channel::Line | Channel::L(_) => "ct",
     };
     let mut section = json!({"enable": 1, "class": class, "name": *sensor.name});
     if let (Some(thousandths), Value::Object(section)) = (sensor.constant, &mut section) {
@@ -88,9 +88,16 @@ fn sensor_section(sensor: &Sensor) -> Value {
     section.insert("data_type".to_owned(), json!(data_type));
     section.insert("rid".to_owned(), json!(0));
     // Consumers look types up in a fixed table, and one that they do not know stops all of them.
-    let known = sensor.kind != SensorType::Other;
+    let known = is_known(sensor);
     section.insert("enable".to_owned(), json!(u8::from(known)));
     Value::Object(section)
+}
+
+/// Whether consumers find the sensor's type and subtype in their tables.
+fn is_known(sensor: &Sensor) -> bool {
+    use SensorType::{Fuel, Heat, Other, Pellet, Time};
+    !matches!(sensor.kind, Fuel | Heat | Other | Pellet | Time)
+        && !matches!(sensor.quantity, Quantity::Net | Quantity::Frequency)
 }
 
 /// Electricity always has a subtype; that of a pulse input is what its pulses count.
@@ -110,6 +117,8 @@ fn port(channel: Channel) -> u16 {
         Channel::Pulse(n) => 50 + u16::from(n),
         Channel::Aux(n) => 60 + u16::from(n),
         Channel::T(n) => 70 + u16::from(n),
+        Channel::L(n) => 80 + u16::from(n),
+        Channel::Kube(n) => 100 + u16::from(n),
     }
 }
 
@@ -130,6 +139,7 @@ mod tests {
             gauge: (!counted).then_some(Unit::Volt),
             counter: counted.then_some(Unit::WattHour),
             constant: (kind == SensorType::Gas).then_some(500),
+            own: None,
         }
     }
 
@@ -149,6 +159,7 @@ mod tests {
                 sensor(Channel::Pulse(1), Quantity::Pulse, SensorType::Gas),
                 sensor(Channel::Pulse(2), Quantity::Pulse, SensorType::Other),
             ],
+            own: None,
         };
         let mut batch = Batch::default();
         publish(&mut batch, &device);

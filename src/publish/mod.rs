@@ -145,6 +145,7 @@ impl Publisher {
             Update::Renamed { from, to } => self.rename(&from, to),
             Update::Described(device) => self.describe(&device),
             Update::Forgotten { name, device } => self.forget(&name, device),
+            Update::Backlog(_) => {}
             Update::Notice(notice) => self.bridge.notice(&mut self.batch, &notice),
         }
         self.send();

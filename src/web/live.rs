@@ -148,7 +148,7 @@ impl Live {
                 seen.changed = TELL_TWICE;
             }
             // They come back as events.
-            Update::Correction(_) | Update::Notice(_) => {}
+            Update::Correction(_) | Update::Notice(_) | Update::Backlog(_) => {}
         }
     }
 

@@ -7,7 +7,8 @@ use crate::model::{Control, ControlKind, Model, Scope};
 pub fn controls(model: Model) -> &'static [Control] {
     match model {
         Model::Gem => GEM,
-        Model::Ecm1240 | Model::Ecm1220 => ECM,
+        // Whatever of the make is no GEM is an ECM.
+        _ => ECM,
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) fn parse(command: &Command, model: Model) -> Result<Request, CommandE
     let arguments = Arguments::new(&command.arguments);
     match model {
         Model::Gem => gem::parse(&command.name, &arguments).map(Request::Gem),
-        Model::Ecm1240 | Model::Ecm1220 => ecm::parse(&command.name, &arguments).map(Request::Ecm),
+        // Whatever of the make is no GEM is an ECM.
+        _ => ecm::parse(&command.name, &arguments).map(Request::Ecm),
     }
 }
 

@@ -36,7 +36,8 @@ pub(super) fn model(format: Format) -> Model {
 pub(super) fn clamps(model: Model) -> usize {
     match model {
         Model::Gem => GEM_CLAMPS,
-        Model::Ecm1240 | Model::Ecm1220 => 2,
+        // Whatever of the make is no GEM is an ECM.
+        _ => 2,
     }
 }
 
@@ -71,6 +72,7 @@ pub(super) fn device(
         adopted: standing != Standing::Configured,
         new: standing == Standing::New,
         sensors: list.sensors,
+        own: None,
     }
 }
 
@@ -107,6 +109,7 @@ impl List<'_> {
             gauge,
             counter,
             constant: (quantity == Quantity::Pulse).then_some(settings.constant_milli()).flatten(),
+            own: None,
         });
     }
 }
@@ -116,20 +119,12 @@ fn shape(
     quantity: Quantity,
     settings: &ChannelSettings,
 ) -> (SensorType, Option<Unit>, Option<Unit>) {
-    use SensorType::Electricity;
     match quantity {
-        Quantity::PPlus | Quantity::PMinus => (Electricity, Some(Unit::Watt), Some(Unit::WattHour)),
-        Quantity::Vrms => (Electricity, Some(Unit::Volt), None),
-        Quantity::Irms => (Electricity, Some(Unit::Ampere), None),
-        Quantity::Temperature => (SensorType::Temperature, Some(Unit::Celsius), None),
         Quantity::Pulse => {
             let kind = settings.pulse_kind();
-            let unit = match kind {
-                Electricity => Unit::WattHour,
-                SensorType::Gas | SensorType::Water => Unit::Litre,
-                SensorType::Temperature | SensorType::Other => Unit::Count,
-            };
-            (kind, None, Some(unit))
+            (kind, None, Some(kind.total_unit()))
         }
+        Quantity::Temperature => (SensorType::Temperature, quantity.gauge_unit(), None),
+        _ => (SensorType::Electricity, quantity.gauge_unit(), quantity.counter_unit()),
     }
 }

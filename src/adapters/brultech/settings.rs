@@ -117,7 +117,7 @@ impl ChannelSettings {
                 Some(SensorType::Electricity) => Some(Medium::Electricity),
                 Some(SensorType::Gas) => Some(Medium::Gas),
                 Some(SensorType::Water) => Some(Medium::Water),
-                Some(SensorType::Temperature | SensorType::Other) | None => None,
+                Some(_) | None => None,
             },
             constant: self.constant,
             id: None,

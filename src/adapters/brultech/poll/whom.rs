@@ -23,7 +23,8 @@ impl Whom {
     pub(super) fn of(meter: Identity) -> Whom {
         match meter.model {
             Model::Gem => Whom::Gem(meter.number),
-            Model::Ecm1240 | Model::Ecm1220 => Whom::Ecm(meter.serial),
+            // Whatever of the make is no GEM is an ECM.
+            _ => Whom::Ecm(meter.serial),
         }
     }
 
