@@ -162,16 +162,24 @@ fn values(device: &Device) -> impl Iterator<Item = Value<'_>> {
             | Quantity::Movement
             | Quantity::Vibration
             | Quantity::Proximity => Vec::new(),
-            Quantity::Pulse => vec![match sensor.kind {
-                SensorType::Gas => value("total", "total", "Number:Volume", "l", 0, "gas", "Gas"),
-                SensorType::Water => {
-                    value("total", "total", "Number:Volume", "l", 0, "water", "Water")
+            Quantity::Pulse => {
+                let (volume, flow) = ("Number:Volume", "Number:VolumetricFlowRate");
+                match sensor.kind {
+                    SensorType::Gas => vec![
+                        value("total", "total", volume, "l", 0, "gas", "Gas"),
+                        value("flow", "flow", flow, "l/min", 1, "gas", "Gas"),
+                    ],
+                    SensorType::Water => vec![
+                        value("total", "total", volume, "l", 0, "water", "Water"),
+                        value("flow", "flow", flow, "l/min", 1, "water", "Water"),
+                    ],
+                    SensorType::Electricity => vec![
+                        value("total", "energy", "Number:Energy", "kWh", 3, "energy", "Energy"),
+                        value("power", "power", "Number:Power", "W", 0, "energy", "Power"),
+                    ],
+                    _ => vec![value("count", "count", "Number", "", 0, "line", "Level")],
                 }
-                SensorType::Electricity => {
-                    value("total", "energy", "Number:Energy", "kWh", 3, "energy", "Energy")
-                }
-                _ => value("count", "count", "Number", "", 0, "line", "Level"),
-            }],
+            }
         }
     })
 }

@@ -88,7 +88,7 @@ pub(super) fn fields(channel: Channel) -> &'static [&'static str] {
             &["power", "energy", "energy_export", "current", "voltage", "frequency", "pf"]
         }
         Channel::Kube(_) => &["temperature", "humidity", "battery", "light", "pressure"],
-        Channel::Pulse(_) => &["count", "total"],
+        Channel::Pulse(_) => &["count", "total", "power", "flow"],
         Channel::T(_) => &["temperature"],
     }
 }
@@ -183,10 +183,20 @@ fn pulses(kind: SensorType) -> Vec<Entity> {
         decimals: 0,
         ..energy("total", "total")
     };
+    let flow = Entity {
+        field: "flow",
+        name: "flow",
+        device_class: Some("volume_flow_rate"),
+        unit: Some("L/min"),
+        decimals: 1,
+        ..power(Role::Load)
+    };
     match kind {
-        SensorType::Electricity => vec![count, energy("total", "energy")],
-        SensorType::Gas => vec![count, volume("gas")],
-        SensorType::Water => vec![count, volume("water")],
+        SensorType::Electricity => {
+            vec![count, energy("total", "energy"), power(Role::Load)]
+        }
+        SensorType::Gas => vec![count, volume("gas"), flow],
+        SensorType::Water => vec![count, volume("water"), flow],
         _ => vec![count],
     }
 }

@@ -107,6 +107,7 @@ fn is_gone(key: &str, device: &Device) -> bool {
         // The meter tells the direction of energy in some of its formats only.
         Some((sensor, "energy_export")) => !sensor.role.counts_both_ways(),
         Some((_, "total")) => true,
+        Some((sensor, "power" | "flow")) => matches!(sensor.channel, Channel::Pulse(_)),
         // It has had such values, and nothing but time has passed.
         Some(_) => false,
         // A probe is a channel as long as it is plugged in. All else has gone for good: another model

@@ -93,10 +93,18 @@ fn write_channel(text: &mut String, sensors: &[(&Sensor, &Latest)], pulses: Opti
         object.optional(quantity.as_str(), gauge(quantity));
     }
     object.optional("count", pulses);
+    let rate = gauge(Quantity::Pulse);
     let total = counter(Quantity::Pulse);
     match sensors.first().map(|(sensor, _)| sensor.kind) {
-        Some(SensorType::Electricity) => object.optional("total", total.map(Milli::per_thousand)),
-        Some(SensorType::Gas | SensorType::Water) => object.optional("total", total),
+        Some(SensorType::Electricity) => {
+            object.optional("total", total.map(Milli::per_thousand));
+            object.optional("power", rate);
+        }
+        Some(SensorType::Gas | SensorType::Water) => {
+            object.optional("total", total);
+            // L/day as L/min, which people can picture.
+            object.optional("flow", rate.map(|rate| Milli(rate.0 / 1440)));
+        }
         _ => {}
     }
     object.close();

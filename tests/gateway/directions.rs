@@ -195,3 +195,27 @@ async fn energy_and_pulses_and_temperatures_stand_in_the_summary() {
     assert_eq!(values(&subscriber, &counter(GEM, "pulse2", "pulse"), "Wh"), [1_500_500]);
     assert_eq!(values(&subscriber, &counter(GEM, "pulse3", "pulse"), ""), [5_000]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rate_of_pulses_is_known_when_one_comes_and_never_in_between() {
+    let meters = GRID.replace(
+        "ch1: {name: Mains, role: grid}",
+        "{pulse1: {name: Gas, type: gas, constant: 10}, pulse2: {type: electricity, constant: 0.5}}",
+    );
+    let (_site, gateway, subscriber) = started(&meters).await;
+    let mut connection = gateway.dial().await;
+    // Since when the meter has waited for the first pulse, nobody knows: it begins the interval.
+    let counts = [(100, 70, 3000), (110, 71, 3000), (120, 71, 3001), (127, 72, 3001)];
+    for (seconds, gas, power) in counts.into_iter().chain([(130, 72, 3003), (130, 72, 3004)]) {
+        let mut packet = gem_ch1(seconds, 3_600_000, 0);
+        packet.pulses = [gas, power, 0, 0];
+        connection.send(&bytes(&packet)).await;
+    }
+    let channels = subscriber.packets("house", 6).await;
+    // 10 L in 17 s, 1 Wh in 10 s; what comes in the same second counts towards the next.
+    assert_eq!(values(&subscriber, &gauge(GEM, "pulse1", "pulse"), "L/day"), [50_824_000]);
+    assert_eq!(values(&subscriber, &gauge(GEM, "pulse2", "pulse"), "W"), [360_000]);
+    let last: Value = serde_json::from_str(&channels[5]).unwrap();
+    assert_eq!(last["pulse1"], json!({"count": 72, "total": 720, "flow": 35.294}));
+    assert_eq!(last["pulse2"], json!({"count": 3004, "total": 1.502, "power": 360}));
+}

@@ -161,7 +161,7 @@ impl Meter {
             (Channel::Line, Quantity::Vrms) => (None, Milli::from_f64(packet.volts())),
             (Channel::Pulse(n), Quantity::Pulse) => {
                 let input = self.state.pulses.get(usize::from(n) - 1);
-                (input.map(PulseInput::total), None)
+                (input.map(PulseInput::total), input.and_then(PulseInput::rate))
             }
             (Channel::T(n), Quantity::Temperature) => {
                 let degrees = packet.temperature(usize::from(n) - 1);

@@ -1,10 +1,11 @@
-//! One pulse input: from its counter to a running total of what the pulses stand for.
+//! One pulse input: from its counter to a running total of what the pulses stand for, and to the
+//! rate between pulses.
 
 use meter_protocols::brultech::PULSE_MODULUS;
 use serde::{Deserialize, Serialize};
 
 use super::settings::ChannelSettings;
-use crate::model::{Advance, Counter, GEM_PULSES_PER_SECOND, Milli, Total};
+use crate::model::{Advance, Counter, Elapsed, GEM_PULSES_PER_SECOND, Milli, Total};
 
 /// A pulse input and the totals that were made from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +15,20 @@ pub(super) struct PulseInput {
     total: Total,
     /// The total stands for litres or watt-hours, not for a bare number.
     scaled: bool,
+    /// Since the last pulse. Not kept: after a restart the next pulse is a first one again.
+    #[serde(skip)]
+    gap: Gap,
+    #[serde(skip)]
+    rate: Option<Milli>,
+}
+
+/// What has come since the packet with the last pulse.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Gap {
+    /// By the meter's clock; `None` while no pulse was seen that it could be counted from.
+    seconds: Option<u64>,
+    /// Pulses in the same second as the last one: they count towards the next rate.
+    counted: Milli,
 }
 
 impl PulseInput {
@@ -24,6 +39,8 @@ impl PulseInput {
             count: raw.into(),
             total: Total::start(raw.into(), settings.pulse_factor()),
             scaled: settings.constant_milli().is_some(),
+            gap: Gap::default(),
+            rate: None,
         }
     }
 
@@ -34,6 +51,7 @@ impl PulseInput {
         if scaled != self.scaled {
             self.total = Total::start(self.count, settings.pulse_factor());
             self.scaled = scaled;
+            self.gap = Gap::default();
         }
     }
 
@@ -57,6 +75,23 @@ impl PulseInput {
         self.total.value()
     }
 
+    /// W or L/day between the last packet with a pulse and this one; `None` when this one has none.
+    /// Between pulses nothing is known, so nothing is told.
+    pub(super) fn rate(&self) -> Option<Milli> {
+        self.rate
+    }
+
+    /// Notes the time between the last packet and this one, before its counter is taken.
+    pub(super) fn pass(&mut self, elapsed: Elapsed) {
+        self.gap.seconds = match elapsed {
+            Elapsed::Seconds { seconds, .. } => {
+                self.gap.seconds.map(|before| before.saturating_add(seconds.into()))
+            }
+            Elapsed::SameSecond => self.gap.seconds,
+            Elapsed::Restarted => None,
+        };
+    }
+
     /// Takes the next packet's counter, `seconds` after the last.
     pub(super) fn advance(
         &mut self,
@@ -68,12 +103,34 @@ impl PulseInput {
         let advance = self.counter.advance(raw.into(), limit);
         let counted = advance.counted().unwrap_or(0);
         self.count = self.count.saturating_add(counted);
+        let before = self.total.value();
         self.total.add(counted, settings.pulse_factor());
+        let risen = Milli(self.total.value().0 - before.0);
+        self.rate = None;
+        if matches!(advance, Advance::Reset | Advance::Jumped) {
+            self.gap = Gap::default();
+        } else if counted > 0 {
+            self.note_pulses(risen, settings);
+        }
         advance
+    }
+
+    fn note_pulses(&mut self, risen: Milli, settings: &ChannelSettings) {
+        let counted = Milli(self.gap.counted.0 + risen.0);
+        self.gap = match self.gap.seconds {
+            Some(0) => Gap { seconds: Some(0), counted },
+            Some(seconds) => {
+                let milliseconds = seconds.saturating_mul(1000);
+                self.rate = settings.pulse_kind().rate(counted, milliseconds);
+                Gap { seconds: Some(0), counted: Milli(0) }
+            }
+            None => Gap { seconds: Some(0), counted: Milli(0) },
+        };
     }
 
     /// Starts again at `raw`; the totals stay where they are.
     pub(super) fn restart(&mut self, raw: u32) {
         self.counter.restart(raw.into());
+        (self.gap, self.rate) = (Gap::default(), None);
     }
 }

@@ -122,7 +122,7 @@ fn shape(
     match quantity {
         Quantity::Pulse => {
             let kind = settings.pulse_kind();
-            (kind, None, Some(kind.total_unit()))
+            (kind, kind.rate_unit(), Some(kind.total_unit()))
         }
         Quantity::Temperature => (SensorType::Temperature, quantity.gauge_unit(), None),
         _ => (SensorType::Electricity, quantity.gauge_unit(), quantity.counter_unit()),

@@ -135,6 +135,7 @@ impl MeterState {
             self.restart(packet);
             return Elapsed::Restarted;
         }
+        self.pulses.iter_mut().for_each(|input| input.pass(elapsed));
         self.advance_counters(packet, believed_seconds, settings, steps);
         if elapsed == Elapsed::Restarted {
             self.clamps.iter_mut().chain(&mut self.aux).for_each(Clamp::begin_interval);
