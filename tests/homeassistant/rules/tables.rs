@@ -204,13 +204,18 @@ pub(crate) const SHORT_DEVICE: &[(&str, &str)] = &[
 
 pub(crate) const SHORT_ORIGIN: &[(&str, &str)] = &[("sw", "sw_version"), ("url", "support_url")];
 
-/// A device class with its units and state classes.
+/// A device class with its units and state classes; the unit "" is none.
 type Class = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 const MOMENTARY: &[&str] = &["measurement"];
 const TOTAL: &[&str] = &["total", "total_increasing"];
 
 pub(crate) const CLASSES: &[Class] = &[
+    (
+        "atmospheric_pressure",
+        &["Pa", "hPa", "kPa", "mbar", "cbar", "bar", "mmHg", "inHg", "inH₂O", "psi"],
+        MOMENTARY,
+    ),
     ("current", &["A", "mA"], MOMENTARY),
     (
         "energy",
@@ -222,8 +227,10 @@ pub(crate) const CLASSES: &[Class] = &[
     ),
     ("frequency", &["mHz", "Hz", "kHz", "MHz", "GHz"], MOMENTARY),
     ("gas", &["CCF", "ft³", "m³", "L", "MCF"], TOTAL),
+    ("humidity", &["%"], MOMENTARY),
+    ("illuminance", &["lx"], MOMENTARY),
     ("power", &["mW", "W", "kW", "MW", "GW", "TW"], MOMENTARY),
-    ("power_factor", &["%"], MOMENTARY),
+    ("power_factor", &["%", ""], MOMENTARY),
     ("temperature", &["°C", "°F", "K"], MOMENTARY),
     ("voltage", &["V", "mV", "µV", "kV", "MV"], MOMENTARY),
     (
