@@ -13,13 +13,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meter_protocols::brultech::Packet;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::brultech::{
-    Adapter, Ears, Left, LinkId, LinkSettings, MeterSettings, Operator, Switchboard,
-};
+use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard};
+use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
 use crate::bridge::{Bridge, BridgeError, Reload};
 use crate::broker::{FilterError, Link, Numbers, Service, ServiceError};
 use crate::bus::{Bus, Queue};
@@ -49,7 +49,7 @@ use self::parts::{spawn_adapter, spawn_part};
 pub struct Gateway {
     broker: Service,
     web: Vec<TcpListener>,
-    links: Vec<(LinkId, OpenLink)>,
+    links: Vec<(Make, LinkId, OpenLink)>,
     link_settings: Vec<LinkSettings>,
     meters: Vec<MeterSettings>,
     store: Store,
@@ -134,14 +134,15 @@ impl Gateway {
         let web = bind_web(config).await?;
         let plan = links::plan(&config.meters);
         let mut open = Vec::new();
-        for (place, link) in plan.links.into_iter().enumerate() {
-            open.extend(open_link(link).await?.into_iter().map(|link| (LinkId(place), link)));
+        for (place, (make, link)) in plan.links.into_iter().enumerate() {
+            let opened = open_link(link).await?.into_iter();
+            open.extend(opened.map(|link| (make, LinkId(place), link)));
         }
         let addresses = Addresses {
             broker: broker.addresses().to_vec(),
             broker_tls: broker.tls_addresses().to_vec(),
             web: web.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
-            meters: open.iter().filter_map(|(_, link)| link.address()).collect(),
+            meters: open.iter().filter_map(|(_, _, link)| link.address()).collect(),
         };
         let api_access = links::api_access(config, &broker).map_err(ServiceError::from)?;
         Ok(Gateway {
@@ -188,7 +189,7 @@ impl Gateway {
         shutdown: CancellationToken,
     ) -> Result<Option<Box<Config>>, GatewayError> {
         self.log_addresses();
-        let left = Left::load(&self.store)?;
+        let left = Left::load(&self.store, Make::Brultech)?;
         let _lock = self.lock;
         let metrics = self.metrics.clone();
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
@@ -217,7 +218,7 @@ impl Gateway {
             Office::open(self.broker.link(), self.homeassistant, &self.data_dir).await?;
         let directory = Directory::new(expected.into_iter());
         let mut link_settings = self.link_settings;
-        left.pass_on(&mut link_settings);
+        link_settings.iter_mut().for_each(|link| link.pass_on(&left));
         let switchboard = Switchboard::new(link_settings);
         let (operator, jobs) = Operator::new(switchboard.clone(), metrics.clone());
         let mut routes = Routes::default();
@@ -227,8 +228,11 @@ impl Gateway {
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
         let (link, roster) = (self.broker.link(), self.broker.roster());
         let live = Live::new(Arc::clone(&directory), roster, metrics.clone());
-        let (adapter, mailbox, changes) =
-            Adapter::new(self.meters, Arc::clone(&ledger_queue), metrics.clone());
+        let (adapter, mailbox, changes) = Adapter::<brultech::Meter>::new(
+            self.meters,
+            Arc::clone(&ledger_queue),
+            metrics.clone(),
+        );
         let (again, mut begin_again) = mpsc::channel(1);
         let (bridge, requests) = Bridge::new(
             self.broker.link(),
@@ -275,15 +279,16 @@ impl Gateway {
         spawn_part(&mut adapters, "brultech commands", operator, run, &stop_links, &metrics);
         spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
-        for (id, link) in self.links {
-            let begin = {
-                let (mailbox, metrics) = (mailbox.clone(), metrics.clone());
-                let switchboard = switchboard.clone();
-                move |peer| {
-                    Ears::new(id, peer, mailbox.clone(), metrics.clone()).with_voice(&switchboard)
+        for (make, id, link) in self.links {
+            let (stop, metrics) = (stop_links.clone(), metrics.clone());
+            match make {
+                Make::Brultech => {
+                    let ears = brultech_ears(id, &mailbox, &switchboard, &metrics);
+                    link.spawn(&mut links, ears, stop, metrics);
                 }
-            };
-            link.spawn(&mut links, begin, stop_links.clone(), metrics.clone());
+                // The check of the configuration lets none through yet.
+                Make::Fluksometer | Make::P1 => {}
+            }
         }
 
         let mut restart = None;
@@ -342,6 +347,18 @@ impl Gateway {
             tracing::warn!("no meters are configured: only the broker runs");
         }
     }
+}
+
+/// Makes the ears for each connection of a link with Brultech meters.
+fn brultech_ears(
+    link: LinkId,
+    mailbox: &Mailbox<Packet>,
+    switchboard: &Switchboard,
+    metrics: &Metrics,
+) -> impl Fn(String) -> Ears + Send + Sync + 'static {
+    let (mailbox, metrics) = (mailbox.clone(), metrics.clone());
+    let switchboard = switchboard.clone();
+    move |peer| Ears::new(link, peer, mailbox.clone(), metrics.clone()).with_voice(&switchboard)
 }
 
 /// How long each stage of the shutdown may take; five stages stay below ten seconds.
