@@ -13,13 +13,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meter_protocols::brultech::Packet;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::brultech::{
-    Adapter, Ears, Left, LinkId, LinkSettings, Mailbox, MeterSettings, Operator, Switchboard,
-};
+use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard};
+use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
 use crate::bridge::{Bridge, BridgeError, Reload};
 use crate::broker::{FilterError, Link, Numbers, Service, ServiceError};
 use crate::bus::{Bus, Queue};
@@ -189,7 +189,7 @@ impl Gateway {
         shutdown: CancellationToken,
     ) -> Result<Option<Box<Config>>, GatewayError> {
         self.log_addresses();
-        let left = Left::load(&self.store)?;
+        let left = Left::load(&self.store, Make::Brultech)?;
         let _lock = self.lock;
         let metrics = self.metrics.clone();
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
@@ -218,7 +218,7 @@ impl Gateway {
             Office::open(self.broker.link(), self.homeassistant, &self.data_dir).await?;
         let directory = Directory::new(expected.into_iter());
         let mut link_settings = self.link_settings;
-        left.pass_on(&mut link_settings);
+        link_settings.iter_mut().for_each(|link| link.pass_on(&left));
         let switchboard = Switchboard::new(link_settings);
         let (operator, jobs) = Operator::new(switchboard.clone(), metrics.clone());
         let mut routes = Routes::default();
@@ -228,8 +228,11 @@ impl Gateway {
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
         let (link, roster) = (self.broker.link(), self.broker.roster());
         let live = Live::new(Arc::clone(&directory), roster, metrics.clone());
-        let (adapter, mailbox, changes) =
-            Adapter::new(self.meters, Arc::clone(&ledger_queue), metrics.clone());
+        let (adapter, mailbox, changes) = Adapter::<brultech::Meter>::new(
+            self.meters,
+            Arc::clone(&ledger_queue),
+            metrics.clone(),
+        );
         let (again, mut begin_again) = mpsc::channel(1);
         let (bridge, requests) = Bridge::new(
             self.broker.link(),
@@ -349,7 +352,7 @@ impl Gateway {
 /// Makes the ears for each connection of a link with Brultech meters.
 fn brultech_ears(
     link: LinkId,
-    mailbox: &Mailbox,
+    mailbox: &Mailbox<Packet>,
     switchboard: &Switchboard,
     metrics: &Metrics,
 ) -> impl Fn(String) -> Ears + Send + Sync + 'static {

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::adapters::brultech::{ChannelSettings, LinkId, LinkSettings, MeterSettings, Unit};
+use crate::adapters::brultech::{LinkSettings, Unit};
+use crate::adapters::fleet::{ChannelSettings, LinkId, MeterSettings};
 use crate::broker::{
     self, AccessRule, AccessSettings, Broker, BrokerError, BrokerSettings, ExternalSettings, Gate,
     Login, ProtocolVersion, Service, TlsSettings, Who, Will,

@@ -1,6 +1,7 @@
 //! One adapter per make: what its meters mean, in the model's terms.
 
 pub mod brultech;
+pub mod fleet;
 
 use crate::model::{Control, Model};
 
