@@ -31,7 +31,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use guest::{Guest, GuestSettings};
+pub use guest::{Guest, GuestLink, GuestSettings, GuestSubscription};
 pub use settings::{ExternalSettings, Login, ProtocolVersion, Will};
 pub use stats::ExternalStats;
 
