@@ -6,6 +6,7 @@
 //! says `offline`, and only then web and broker end.
 
 mod again;
+mod fluksometers;
 mod open;
 mod parts;
 
@@ -19,12 +20,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard};
+use crate::adapters::fluksometer::{self, Shared};
 use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
 use crate::bridge::{Bridge, BridgeError, Reload};
 use crate::broker::{FilterError, Link, Numbers, Service, ServiceError};
 use crate::bus::{Bus, Queue};
 use crate::command::desk::Routes;
-use crate::command::directory::Directory;
+use crate::command::directory::{Directory, Expected};
 use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::watch::Watched;
@@ -52,6 +54,7 @@ pub struct Gateway {
     links: Vec<(Make, LinkId, OpenLink)>,
     link_settings: Vec<LinkSettings>,
     meters: Vec<MeterSettings>,
+    fluksometers: fluksometer::Plan,
     store: Store,
     lock: DirectoryLock,
     mqtt_access: MqttAccess,
@@ -159,6 +162,7 @@ impl Gateway {
             links: open,
             link_settings: plan.settings,
             meters: plan.meters,
+            fluksometers: links::fluksometers(&config.meters),
             store,
             lock,
             homeassistant: links::homeassistant(config),
@@ -190,6 +194,7 @@ impl Gateway {
     ) -> Result<Option<Box<Config>>, GatewayError> {
         self.log_addresses();
         let left = Left::load(&self.store, Make::Brultech)?;
+        let fluksometers_left = Left::load(&self.store, Make::Fluksometer)?;
         let _lock = self.lock;
         let metrics = self.metrics.clone();
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
@@ -212,7 +217,13 @@ impl Gateway {
         if let Numbers::Embedded(stats) = &numbers {
             publisher = publisher.with_broker(Arc::clone(stats));
         }
-        let expected = left.expected(&self.meters);
+        let expected: Vec<Expected> = left
+            .expected(&self.meters)
+            .into_iter()
+            .chain(fluksometers_left.expected(&self.fluksometers.meters))
+            .collect();
+        let authored = publisher.authored();
+        fluksometers::know_our_own(&authored, &expected, &self.meters);
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =
             Office::open(self.broker.link(), self.homeassistant, &self.data_dir).await?;
@@ -233,6 +244,12 @@ impl Gateway {
             Arc::clone(&ledger_queue),
             metrics.clone(),
         );
+        let (fluksometers, frames, _changes) = Adapter::<fluksometer::Meter>::new(
+            self.fluksometers.meters.clone(),
+            Arc::clone(&ledger_queue),
+            metrics.clone(),
+        );
+        let shared = Shared::new(self.broker.link(), authored, frames.clone(), metrics.clone());
         let (again, mut begin_again) = mpsc::channel(1);
         let (bridge, requests) = Bridge::new(
             self.broker.link(),
@@ -278,7 +295,9 @@ impl Gateway {
         let run = |operator: Arc<Operator>, stop| async move { operator.run(stop).await };
         spawn_part(&mut adapters, "brultech commands", operator, run, &stop_links, &metrics);
         spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
+        spawn_adapter(&mut adapters, fluksometers, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
+        fluksometers::listen(&mut links, &self.fluksometers, &fluksometers_left, shared, &stop_links);
         for (make, id, link) in self.links {
             let (stop, metrics) = (stop_links.clone(), metrics.clone());
             match make {
@@ -305,7 +324,7 @@ impl Gateway {
         stop_links.cancel();
         links.finish(GRACE).await;
         // The adapter serves requests without any link, too, and ends with the last mailbox.
-        drop(mailbox);
+        drop((mailbox, frames));
         adapters.finish(GRACE).await;
         ledger_queue.close();
         pipeline.finish(GRACE).await;
@@ -343,7 +362,7 @@ impl Gateway {
                  login; write broker.users, or broker.allow_anonymous: true"
             );
         }
-        if self.links.is_empty() {
+        if self.links.is_empty() && self.fluksometers.links.is_empty() {
             tracing::warn!("no meters are configured: only the broker runs");
         }
     }

@@ -22,6 +22,7 @@ mod commands;
 mod counters;
 mod directions;
 mod documents;
+mod fluksometer;
 mod glitches;
 mod identity;
 mod ingest;
