@@ -20,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard};
 use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
-use crate::bridge::{Bridge, BridgeError, Reload};
+use crate::adapters::p1;
+use crate::bridge::{Bridge, BridgeError, Owners, Reload};
 use crate::broker::{FilterError, Link, Numbers, Service, ServiceError};
 use crate::bus::{Bus, Queue};
 use crate::command::desk::Routes;
-use crate::command::directory::Directory;
+use crate::command::directory::{Directory, Expected};
 use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::watch::Watched;
@@ -52,6 +53,7 @@ pub struct Gateway {
     links: Vec<(Make, LinkId, OpenLink)>,
     link_settings: Vec<LinkSettings>,
     meters: Vec<MeterSettings>,
+    customer_ports: Vec<MeterSettings>,
     store: Store,
     lock: DirectoryLock,
     mqtt_access: MqttAccess,
@@ -134,6 +136,7 @@ impl Gateway {
         let web = bind_web(config).await?;
         let plan = links::plan(&config.meters);
         let mut open = Vec::new();
+        let (meters, customer_ports) = (plan.meters_of(Make::Brultech), plan.meters_of(Make::P1));
         for (place, (make, link)) in plan.links.into_iter().enumerate() {
             let opened = open_link(link).await?.into_iter();
             open.extend(opened.map(|link| (make, LinkId(place), link)));
@@ -156,9 +159,10 @@ impl Gateway {
             },
             broker,
             web,
-            links: open,
+            meters,
+            customer_ports,
             link_settings: plan.settings,
-            meters: plan.meters,
+            links: open,
             store,
             lock,
             homeassistant: links::homeassistant(config),
@@ -190,6 +194,7 @@ impl Gateway {
     ) -> Result<Option<Box<Config>>, GatewayError> {
         self.log_addresses();
         let left = Left::load(&self.store, Make::Brultech)?;
+        let ports_left = Left::load(&self.store, Make::P1)?;
         let _lock = self.lock;
         let metrics = self.metrics.clone();
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
@@ -212,7 +217,11 @@ impl Gateway {
         if let Numbers::Embedded(stats) = &numbers {
             publisher = publisher.with_broker(Arc::clone(stats));
         }
-        let expected = left.expected(&self.meters);
+        let expected: Vec<Expected> = left
+            .expected(&self.meters)
+            .into_iter()
+            .chain(ports_left.expected(&self.customer_ports))
+            .collect();
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =
             Office::open(self.broker.link(), self.homeassistant, &self.data_dir).await?;
@@ -233,11 +242,18 @@ impl Gateway {
             Arc::clone(&ledger_queue),
             metrics.clone(),
         );
+        let (ports, telegrams, ports_changes) = Adapter::<p1::Meter>::new(
+            self.customer_ports,
+            Arc::clone(&ledger_queue),
+            metrics.clone(),
+        );
+        let owners = vec![(Make::Brultech, changes), (Make::P1, ports_changes)];
+        let owners = Owners::new(owners, Arc::clone(&directory));
         let (again, mut begin_again) = mpsc::channel(1);
         let (bridge, requests) = Bridge::new(
             self.broker.link(),
             Arc::clone(&directory),
-            changes,
+            owners,
             metrics.clone(),
             &numbers,
         )?;
@@ -278,6 +294,7 @@ impl Gateway {
         let run = |operator: Arc<Operator>, stop| async move { operator.run(stop).await };
         spawn_part(&mut adapters, "brultech commands", operator, run, &stop_links, &metrics);
         spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
+        spawn_adapter(&mut adapters, ports, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
         for (make, id, link) in self.links {
             let (stop, metrics) = (stop_links.clone(), metrics.clone());
@@ -286,8 +303,13 @@ impl Gateway {
                     let ears = brultech_ears(id, &mailbox, &switchboard, &metrics);
                     link.spawn(&mut links, ears, stop, metrics);
                 }
+                Make::P1 => {
+                    let (mailbox, counts) = (telegrams.clone(), metrics.clone());
+                    let ears = move |peer| p1::Ears::new(id, peer, mailbox.clone(), counts.clone());
+                    link.spawn(&mut links, ears, stop, metrics);
+                }
                 // The check of the configuration lets none through yet.
-                Make::Fluksometer | Make::P1 => {}
+                Make::Fluksometer => {}
             }
         }
 
@@ -304,8 +326,8 @@ impl Gateway {
         tracing::info!("stopping");
         stop_links.cancel();
         links.finish(GRACE).await;
-        // The adapter serves requests without any link, too, and ends with the last mailbox.
-        drop(mailbox);
+        // Adapters serve requests without any link, too, and end with the last mailbox.
+        drop((mailbox, telegrams));
         adapters.finish(GRACE).await;
         ledger_queue.close();
         pipeline.finish(GRACE).await;
