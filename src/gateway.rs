@@ -6,7 +6,7 @@
 //! says `offline`, and only then web and broker end.
 
 mod again;
-mod fluksometers;
+mod makes;
 mod open;
 mod parts;
 
@@ -14,19 +14,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meter_protocols::brultech::Packet;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard};
-use crate::adapters::fluksometer::{self, Shared};
-use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
-use crate::bridge::{Bridge, BridgeError, Reload};
+use crate::bridge::{Bridge, BridgeError, Owners, Reload};
 use crate::broker::{FilterError, Link, Numbers, Service, ServiceError};
 use crate::bus::{Bus, Queue};
-use crate::command::desk::Routes;
-use crate::command::directory::{Directory, Expected};
+use crate::command::directory::Directory;
 use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::watch::Watched;
@@ -36,7 +31,7 @@ use crate::journal::{self, Journal, JournalError};
 use crate::ledger;
 use crate::links;
 use crate::metrics::Metrics;
-use crate::model::{Make, Update};
+use crate::model::Update;
 use crate::publish::Publisher;
 use crate::store::{DirectoryLock, Store, StoreError};
 use crate::task::Group;
@@ -44,18 +39,16 @@ use crate::transport::TransportError;
 use crate::web::{self, About, ApiAccess, Live, MqttAccess, Tokens, TokensError, Web};
 
 pub use self::again::keep_running;
-use self::open::{OpenLink, bind_web, open_broker, open_link};
-use self::parts::{spawn_adapter, spawn_part};
+use self::makes::{Kept, Makes, Plans};
+use self::open::{bind_web, open_broker};
+use self::parts::spawn_part;
 
 /// A gateway whose ports are open and whose state is loaded, and which does not run yet.
 #[derive(Debug)]
 pub struct Gateway {
     broker: Service,
     web: Vec<TcpListener>,
-    links: Vec<(Make, LinkId, OpenLink)>,
-    link_settings: Vec<LinkSettings>,
-    meters: Vec<MeterSettings>,
-    fluksometers: fluksometer::Plan,
+    plans: Plans,
     store: Store,
     lock: DirectoryLock,
     journal: Journal,
@@ -144,17 +137,12 @@ impl Gateway {
         let tokens = Tokens::load(&config.data_dir)?;
         let broker = open_broker(config).await?;
         let web = bind_web(config).await?;
-        let plan = links::plan(&config.meters);
-        let mut open = Vec::new();
-        for (place, (make, link)) in plan.links.into_iter().enumerate() {
-            let opened = open_link(link).await?.into_iter();
-            open.extend(opened.map(|link| (make, LinkId(place), link)));
-        }
+        let plans = Plans::open(config).await?;
         let addresses = Addresses {
             broker: broker.addresses().to_vec(),
             broker_tls: broker.tls_addresses().to_vec(),
             web: web.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
-            meters: open.iter().filter_map(|(_, _, link)| link.address()).collect(),
+            meters: plans.addresses(),
         };
         let api_access = links::api_access(config, &broker).map_err(ServiceError::from)?;
         Ok(Gateway {
@@ -168,10 +156,7 @@ impl Gateway {
             },
             broker,
             web,
-            links: open,
-            link_settings: plan.settings,
-            meters: plan.meters,
-            fluksometers: links::fluksometers(&config.meters),
+            plans,
             store,
             lock,
             journal,
@@ -209,8 +194,7 @@ impl Gateway {
         shutdown: CancellationToken,
     ) -> Result<Option<Box<Config>>, GatewayError> {
         self.log_addresses();
-        let left = Left::load(&self.store, Make::Brultech)?;
-        let fluksometers_left = Left::load(&self.store, Make::Fluksometer)?;
+        let kept = Kept::load(&self.store)?;
         let _lock = self.lock;
         let metrics = self.metrics.clone();
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
@@ -235,44 +219,23 @@ impl Gateway {
         if let Numbers::Embedded(stats) = &numbers {
             publisher = publisher.with_broker(Arc::clone(stats));
         }
-        let expected: Vec<Expected> = left
-            .expected(&self.meters)
-            .into_iter()
-            .chain(fluksometers_left.expected(&self.fluksometers.meters))
-            .collect();
+        let expected = kept.expected(&self.plans);
+        let (makes, routes, owners) = Makes::new(self.plans, kept, &ledger_queue, &metrics);
         let authored = publisher.authored();
-        fluksometers::know_our_own(&authored, &expected, &self.meters);
+        makes.know_our_own(&authored, &expected);
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =
             Office::open(self.broker.link(), self.homeassistant, &self.data_dir).await?;
         let directory = Directory::new(expected.into_iter());
-        let mut link_settings = self.link_settings;
-        link_settings.iter_mut().for_each(|link| link.pass_on(&left));
-        let switchboard = Switchboard::new(link_settings);
-        let (operator, jobs) = Operator::new(switchboard.clone(), metrics.clone());
-        let mut routes = Routes::default();
-        let reach = switchboard.clone();
-        routes.add_reaching(Make::Brultech, jobs, Arc::new(move |serial| reach.reaches(serial)));
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
-        let (link, roster) = (self.broker.link(), self.broker.roster());
+        let (link, wire, roster) = (self.broker.link(), self.broker.link(), self.broker.roster());
         let live = Live::new(Arc::clone(&directory), roster, metrics.clone());
-        let (adapter, mailbox, changes) = Adapter::<brultech::Meter>::new(
-            self.meters,
-            Arc::clone(&ledger_queue),
-            metrics.clone(),
-        );
-        let (fluksometers, frames, _changes) = Adapter::<fluksometer::Meter>::new(
-            self.fluksometers.meters.clone(),
-            Arc::clone(&ledger_queue),
-            metrics.clone(),
-        );
-        let shared = Shared::new(self.broker.link(), authored, frames.clone(), metrics.clone());
         let (again, mut begin_again) = mpsc::channel(1);
         let (bridge, requests) = Bridge::new(
             self.broker.link(),
             Arc::clone(&directory),
-            changes,
+            Owners::new(owners, Arc::clone(&directory)),
             metrics.clone(),
             &numbers,
         )?;
@@ -312,23 +275,9 @@ impl Gateway {
         spawn_part(&mut adapters, "commands", router, run, &stop_links, &metrics);
         let run = |bridge: Arc<Bridge>, stop| async move { bridge.run(stop).await };
         spawn_part(&mut adapters, "requests", bridge, run, &stop_links, &metrics);
-        let run = |operator: Arc<Operator>, stop| async move { operator.run(stop).await };
-        spawn_part(&mut adapters, "brultech commands", operator, run, &stop_links, &metrics);
-        spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
-        spawn_adapter(&mut adapters, fluksometers, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
-        fluksometers::listen(&mut links, &self.fluksometers, &fluksometers_left, shared, &stop_links);
-        for (make, id, link) in self.links {
-            let (stop, metrics) = (stop_links.clone(), metrics.clone());
-            match make {
-                Make::Brultech => {
-                    let ears = brultech_ears(id, &mailbox, &switchboard, &metrics);
-                    link.spawn(&mut links, ears, stop, metrics);
-                }
-                // The check of the configuration lets none through yet.
-                Make::Fluksometer | Make::P1 => {}
-            }
-        }
+        let groups = (&mut adapters, &mut links);
+        let mailboxes = makes.start(groups, &self.data_dir, (wire, authored), &stop_links);
 
         let mut restart = None;
         let failure = tokio::select! {
@@ -343,8 +292,7 @@ impl Gateway {
         tracing::info!("stopping");
         stop_links.cancel();
         links.finish(GRACE).await;
-        // The adapter serves requests without any link, too, and ends with the last mailbox.
-        drop((mailbox, frames));
+        drop(mailboxes);
         adapters.finish(GRACE).await;
         ledger_queue.close();
         pipeline.finish(GRACE).await;
@@ -382,22 +330,10 @@ impl Gateway {
                  login; write broker.users, or broker.allow_anonymous: true"
             );
         }
-        if self.links.is_empty() && self.fluksometers.links.is_empty() {
+        if self.plans.is_empty() {
             tracing::warn!("no meters are configured: only the broker runs");
         }
     }
-}
-
-/// Makes the ears for each connection of a link with Brultech meters.
-fn brultech_ears(
-    link: LinkId,
-    mailbox: &Mailbox<Packet>,
-    switchboard: &Switchboard,
-    metrics: &Metrics,
-) -> impl Fn(String) -> Ears + Send + Sync + 'static {
-    let (mailbox, metrics) = (mailbox.clone(), metrics.clone());
-    let switchboard = switchboard.clone();
-    move |peer| Ears::new(link, peer, mailbox.clone(), metrics.clone()).with_voice(&switchboard)
 }
 
 /// How long each stage of the shutdown may take; five stages stay below ten seconds.

@@ -197,6 +197,7 @@ fn pulses(kind: SensorType) -> Vec<Entity> {
         }
         SensorType::Gas => vec![count, volume("gas"), flow],
         SensorType::Water => vec![count, volume("water"), flow],
+        SensorType::Heat => vec![count, energy("total", "heat")],
         _ => vec![count],
     }
 }

@@ -96,7 +96,7 @@ fn write_channel(text: &mut String, sensors: &[(&Sensor, &Latest)], pulses: Opti
     let rate = gauge(Quantity::Pulse);
     let total = counter(Quantity::Pulse);
     match sensors.first().map(|(sensor, _)| sensor.kind) {
-        Some(SensorType::Electricity) => {
+        Some(SensorType::Electricity | SensorType::Heat) => {
             object.optional("total", total.map(Milli::per_thousand));
             object.optional("power", rate);
         }

@@ -1,0 +1,212 @@
+//! The meters of each make: what is configured of them, what earlier runs left, the adapters that own
+//! them, and the links that they are heard on. A new make is added here.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use meter_protocols::brultech::Packet;
+use tokio_util::sync::CancellationToken;
+
+use super::open::{OpenLink, open_link};
+use super::parts::{spawn_adapter, spawn_part};
+use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard};
+use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
+use crate::adapters::fluksometer::{self, Listener, Shared};
+use crate::adapters::p1;
+use crate::broker::Link;
+use crate::command::desk::Routes;
+use crate::command::directory::Expected;
+use crate::config::Config;
+use crate::ledger::LedgerQueue;
+use crate::links;
+use crate::metrics::Metrics;
+use crate::model::{DeviceId, Make};
+use crate::publish::Authored;
+use crate::registry::change::ChangesIn;
+use crate::store::{Store, StoreError};
+use crate::task::Group;
+use crate::transport::TransportError;
+
+/// What is configured of meters, with the ports of their links taken.
+#[derive(Debug)]
+pub(super) struct Plans {
+    brultech: Vec<MeterSettings>,
+    brultech_links: Vec<LinkSettings>,
+    fluksometers: fluksometer::Plan,
+    ports: Vec<MeterSettings>,
+    links: Vec<(Make, LinkId, OpenLink)>,
+}
+
+impl Plans {
+    /// Takes the ports.
+    ///
+    /// # Errors
+    /// The first that is not to be had.
+    pub(super) async fn open(config: &Config) -> Result<Plans, TransportError> {
+        let plan = links::plan(&config.meters);
+        let (brultech, ports) = (plan.meters_of(Make::Brultech), plan.meters_of(Make::P1));
+        let mut links = Vec::new();
+        for (place, (make, link)) in plan.links.into_iter().enumerate() {
+            let opened = open_link(link).await?.into_iter();
+            links.extend(opened.map(|link| (make, LinkId(place), link)));
+        }
+        let (brultech_links, fluksometers) = (plan.settings, links::fluksometers(&config.meters));
+        Ok(Plans { brultech, brultech_links, fluksometers, ports, links })
+    }
+
+    /// Where meters can dial in.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.links.iter().filter_map(|(_, _, link)| link.address()).collect()
+    }
+
+    /// Whether there is no meter to be heard.
+    pub(super) fn is_empty(&self) -> bool {
+        self.links.is_empty() && self.fluksometers.links.is_empty()
+    }
+}
+
+/// What earlier runs left of the meters.
+#[derive(Debug)]
+pub(super) struct Kept {
+    brultech: Left,
+    fluksometers: Left,
+    ports: Left,
+}
+
+impl Kept {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(super) fn load(store: &Store) -> Result<Kept, StoreError> {
+        Ok(Kept {
+            brultech: Left::load(store, Make::Brultech)?,
+            fluksometers: Left::load(store, Make::Fluksometer)?,
+            ports: Left::load(store, Make::P1)?,
+        })
+    }
+
+    /// The meters that can be expected, those of the configuration before those of the disk.
+    pub(super) fn expected(&self, plans: &Plans) -> Vec<Expected> {
+        let mut expected = self.brultech.expected(&plans.brultech);
+        expected.extend(self.fluksometers.expected(&plans.fluksometers.meters));
+        expected.extend(self.ports.expected(&plans.ports));
+        expected
+    }
+}
+
+/// The adapters, wired and not started yet.
+pub(super) struct Makes {
+    plans: Plans,
+    kept: Kept,
+    switchboard: Switchboard,
+    brultech: (Adapter<brultech::Meter>, Operator),
+    fluksometers: Adapter<fluksometer::Meter>,
+    ports: Adapter<p1::Meter>,
+    mailboxes: Mailboxes,
+    metrics: Metrics,
+}
+
+/// Where connections leave what they heard. An adapter serves requests without any link, too, and ends
+/// with the last of these.
+#[derive(Clone)]
+pub(super) struct Mailboxes {
+    brultech: Mailbox<Packet>,
+    fluksometers: Mailbox<fluksometer::Frame>,
+    ports: Mailbox<p1::Measured>,
+}
+
+impl Makes {
+    /// Makes the adapters. Answers how commands reach them, and who makes changes to which meters.
+    pub(super) fn new(
+        mut plans: Plans,
+        kept: Kept,
+        ledger: &LedgerQueue,
+        metrics: &Metrics,
+    ) -> (Makes, Routes, Vec<(Make, ChangesIn)>) {
+        let mut link_settings = std::mem::take(&mut plans.brultech_links);
+        link_settings.iter_mut().for_each(|link| link.pass_on(&kept.brultech));
+        let switchboard = Switchboard::new(link_settings);
+        let (operator, jobs) = Operator::new(switchboard.clone(), metrics.clone());
+        let mut routes = Routes::default();
+        let reach = switchboard.clone();
+        routes.add_reaching(Make::Brultech, jobs, Arc::new(move |serial| reach.reaches(serial)));
+        let parts = || (Arc::clone(ledger), metrics.clone());
+        let (settings, (queue, counts)) = (plans.brultech.clone(), parts());
+        let (brultech, packets, brultech_changes) = Adapter::new(settings, queue, counts);
+        let (settings, (queue, counts)) = (plans.fluksometers.meters.clone(), parts());
+        let (fluksometers, frames, fluksometer_changes) = Adapter::new(settings, queue, counts);
+        let (settings, (queue, counts)) = (plans.ports.clone(), parts());
+        let (ports, telegrams, port_changes) = Adapter::new(settings, queue, counts);
+        // The one whose serial numbers are told apart most easily comes first.
+        let owners = vec![
+            (Make::Brultech, brultech_changes),
+            (Make::Fluksometer, fluksometer_changes),
+            (Make::P1, port_changes),
+        ];
+        let mailboxes = Mailboxes { brultech: packets, fluksometers: frames, ports: telegrams };
+        let brultech = (brultech, operator);
+        let metrics = metrics.clone();
+        let makes =
+            Makes { plans, kept, switchboard, brultech, fluksometers, ports, mailboxes, metrics };
+        (makes, routes, owners)
+    }
+
+    /// Lets the gateway know whose messages on its broker are its own, also of earlier runs.
+    pub(super) fn know_our_own(&self, authored: &Authored, expected: &[Expected]) {
+        let ours = expected.iter().filter(|meter| meter.make != Make::Fluksometer);
+        for meter in ours {
+            if let Some(serial) = &meter.serial {
+                authored.add(DeviceId::derive(meter.make, serial));
+            }
+        }
+        let entries = self.plans.brultech.iter().chain(&self.plans.ports);
+        entries.filter_map(|entry| entry.id).for_each(|id| authored.add(id));
+    }
+
+    /// Starts adapters and links. What is returned is to be let go when the links have ended.
+    pub(super) fn start(
+        self,
+        (adapters, links): (&mut Group, &mut Group),
+        data_dir: &Path,
+        (link, authored): (Link, Authored),
+        stop: &CancellationToken,
+    ) -> Mailboxes {
+        let Makes { plans, kept, switchboard, mailboxes, metrics, .. } = self;
+        let (brultech, operator) = self.brultech;
+        let run = |operator: Arc<Operator>, stop| async move { operator.run(stop).await };
+        spawn_part(adapters, "brultech commands", operator, run, stop, &metrics);
+        spawn_adapter(adapters, brultech, data_dir, stop, &metrics);
+        spawn_adapter(adapters, self.fluksometers, data_dir, stop, &metrics);
+        spawn_adapter(adapters, self.ports, data_dir, stop, &metrics);
+        let shared = Shared::new(link, authored, mailboxes.fluksometers.clone(), metrics.clone());
+        for listener in fluksometer::listeners(&plans.fluksometers, &kept.fluksometers, shared) {
+            let name = listener.name();
+            let run = |listener: Arc<Listener>, stop| async move { listener.run(stop).await };
+            spawn_part(links, &name, listener, run, stop, &metrics);
+        }
+        for (make, id, link) in plans.links {
+            let (mailboxes, counts) = (mailboxes.clone(), metrics.clone());
+            let (stop, metrics) = (stop.clone(), metrics.clone());
+            match make {
+                Make::Brultech => {
+                    let switchboard = switchboard.clone();
+                    let ears = move |peer| {
+                        Ears::new(id, peer, mailboxes.brultech.clone(), counts.clone())
+                            .with_voice(&switchboard)
+                    };
+                    link.spawn(links, ears, stop, metrics);
+                }
+                Make::P1 => {
+                    let mailbox = mailboxes.ports;
+                    let ears = move |peer| p1::Ears::new(id, peer, mailbox.clone(), counts.clone());
+                    link.spawn(links, ears, stop, metrics);
+                }
+                // They have no ports of their own: the listeners above.
+                Make::Fluksometer => {}
+            }
+        }
+        mailboxes
+    }
+}
