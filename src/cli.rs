@@ -6,6 +6,7 @@
 
 mod arguments;
 mod ask;
+mod fluksometer;
 mod service;
 mod simulate;
 
@@ -27,6 +28,7 @@ use crate::gateway;
 use crate::passwd::{self, PasswdError};
 use crate::waiting;
 
+pub use self::fluksometer::FluksometerOptions;
 pub use self::service::{serve, start_logging};
 
 pub use self::arguments::{
