@@ -125,7 +125,7 @@ fn times_rise_and_counters_do_not_fall_but_for_the_net_of_the_port() {
                 assert!(value >= number, "{message:?}");
             }
         }
-        assert!(before.len() > 12, "{before:?}");
+        assert!(before.len() >= 12, "{before:?}");
     }
 }
 
