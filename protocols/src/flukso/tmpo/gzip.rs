@@ -46,11 +46,22 @@ pub fn pack(text: &[u8]) -> Vec<u8> {
 /// # Errors
 /// When it is not gzip, damaged, too large, or something follows.
 pub fn unpack(bytes: &[u8]) -> Result<Vec<u8>, BlockError> {
-    if !bytes.starts_with(&HEADER[..2]) {
-        return Err(BlockError::NotGzip);
-    }
     if bytes.len() > LARGEST_GZIP {
         return Err(BlockError::TooLarge { limit: LARGEST_GZIP });
+    }
+    match unpack_first(bytes)? {
+        (text, []) => Ok(text),
+        (_, rest) => Err(BlockError::Trailing(rest.len())),
+    }
+}
+
+/// Unpacks the gzip member that `bytes` begin with, and answers what follows as well.
+///
+/// # Errors
+/// When it is not gzip, damaged or too large.
+pub fn unpack_first(bytes: &[u8]) -> Result<(Vec<u8>, &[u8]), BlockError> {
+    if !bytes.starts_with(&HEADER[..2]) {
+        return Err(BlockError::NotGzip);
     }
     let mut decoder = GzDecoder::new(bytes);
     let mut text = Vec::new();
@@ -59,9 +70,10 @@ pub fn unpack(bytes: &[u8]) -> Result<Vec<u8>, BlockError> {
     if text.len() > LARGEST_TEXT {
         return Err(BlockError::TooLarge { limit: LARGEST_TEXT });
     }
-    match decoder.get_ref().len() {
-        0 => Ok(text),
-        rest => Err(BlockError::Trailing(rest)),
+    let rest = decoder.into_inner();
+    match bytes.len() - rest.len() {
+        ..=LARGEST_GZIP => Ok((text, rest)),
+        _ => Err(BlockError::TooLarge { limit: LARGEST_GZIP }),
     }
 }
 

@@ -13,7 +13,7 @@ mod read;
 mod write;
 
 pub use error::BlockError;
-pub use gzip::{LARGEST_GZIP, LARGEST_TEXT, pack, unpack};
+pub use gzip::{LARGEST_GZIP, LARGEST_TEXT, pack, unpack, unpack_first};
 pub use write::write_milli;
 
 /// The levels there are: windows of 256 s, 4096 s, 65536 s and 1048576 s.
