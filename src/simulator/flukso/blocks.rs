@@ -5,9 +5,8 @@
 //! blocks there are follows from the time up to which all of them are closed. So nothing is kept.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
-use flate2::{Compression, GzBuilder};
+use meter_protocols::flukso::tmpo;
 use serde::Deserialize;
 
 use super::meter::Fluksometer;
@@ -159,19 +158,13 @@ fn number(text: &mut String, thousandths: i64) {
     let _ = write!(text, "{}", super::value::Value::Plain(thousandths));
 }
 
-/// The text as the file that the device keeps: its gzip header has no time.
+/// The text as the file that the device keeps.
 pub(super) fn packed(text: &str) -> Vec<u8> {
-    let mut encoder =
-        GzBuilder::new().mtime(0).operating_system(UNIX).write(Vec::new(), Compression::best());
-    // Writing to a Vec cannot fail.
-    let _ = encoder.write_all(text.as_bytes());
-    encoder.finish().unwrap_or_default()
+    tmpo::pack(text.as_bytes())
 }
 
 /// Small to large.
 const LEVELS: [u32; 4] = [8, 12, 16, 20];
-/// The system in a gzip header.
-const UNIX: u8 = 3;
 
 #[cfg(test)]
 mod tests;
