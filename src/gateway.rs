@@ -6,6 +6,7 @@
 //! says `offline`, and only then web and broker end.
 
 mod again;
+mod fluksometers;
 mod open;
 mod parts;
 
@@ -13,18 +14,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meter_protocols::brultech::Packet;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::brultech::{
-    Adapter, Ears, Left, LinkId, LinkSettings, MeterSettings, Operator, Switchboard,
-};
+use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard};
+use crate::adapters::fluksometer::{self, Shared};
+use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
 use crate::bridge::{Bridge, BridgeError, Reload};
 use crate::broker::{FilterError, Link, Numbers, Service, ServiceError};
 use crate::bus::{Bus, Queue};
 use crate::command::desk::Routes;
-use crate::command::directory::Directory;
+use crate::command::directory::{Directory, Expected};
 use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::watch::Watched;
@@ -49,9 +51,10 @@ use self::parts::{spawn_adapter, spawn_part};
 pub struct Gateway {
     broker: Service,
     web: Vec<TcpListener>,
-    links: Vec<(LinkId, OpenLink)>,
+    links: Vec<(Make, LinkId, OpenLink)>,
     link_settings: Vec<LinkSettings>,
     meters: Vec<MeterSettings>,
+    fluksometers: fluksometer::Plan,
     store: Store,
     lock: DirectoryLock,
     mqtt_access: MqttAccess,
@@ -134,14 +137,15 @@ impl Gateway {
         let web = bind_web(config).await?;
         let plan = links::plan(&config.meters);
         let mut open = Vec::new();
-        for (place, link) in plan.links.into_iter().enumerate() {
-            open.extend(open_link(link).await?.into_iter().map(|link| (LinkId(place), link)));
+        for (place, (make, link)) in plan.links.into_iter().enumerate() {
+            let opened = open_link(link).await?.into_iter();
+            open.extend(opened.map(|link| (make, LinkId(place), link)));
         }
         let addresses = Addresses {
             broker: broker.addresses().to_vec(),
             broker_tls: broker.tls_addresses().to_vec(),
             web: web.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
-            meters: open.iter().filter_map(|(_, link)| link.address()).collect(),
+            meters: open.iter().filter_map(|(_, _, link)| link.address()).collect(),
         };
         let api_access = links::api_access(config, &broker).map_err(ServiceError::from)?;
         Ok(Gateway {
@@ -158,6 +162,7 @@ impl Gateway {
             links: open,
             link_settings: plan.settings,
             meters: plan.meters,
+            fluksometers: links::fluksometers(&config.meters),
             store,
             lock,
             homeassistant: links::homeassistant(config),
@@ -188,7 +193,8 @@ impl Gateway {
         shutdown: CancellationToken,
     ) -> Result<Option<Box<Config>>, GatewayError> {
         self.log_addresses();
-        let left = Left::load(&self.store)?;
+        let left = Left::load(&self.store, Make::Brultech)?;
+        let fluksometers_left = Left::load(&self.store, Make::Fluksometer)?;
         let _lock = self.lock;
         let metrics = self.metrics.clone();
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
@@ -211,13 +217,19 @@ impl Gateway {
         if let Numbers::Embedded(stats) = &numbers {
             publisher = publisher.with_broker(Arc::clone(stats));
         }
-        let expected = left.expected(&self.meters);
+        let expected: Vec<Expected> = left
+            .expected(&self.meters)
+            .into_iter()
+            .chain(fluksometers_left.expected(&self.fluksometers.meters))
+            .collect();
+        let authored = publisher.authored();
+        fluksometers::know_our_own(&authored, &expected, &self.meters);
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =
             Office::open(self.broker.link(), self.homeassistant, &self.data_dir).await?;
         let directory = Directory::new(expected.into_iter());
         let mut link_settings = self.link_settings;
-        left.pass_on(&mut link_settings);
+        link_settings.iter_mut().for_each(|link| link.pass_on(&left));
         let switchboard = Switchboard::new(link_settings);
         let (operator, jobs) = Operator::new(switchboard.clone(), metrics.clone());
         let mut routes = Routes::default();
@@ -227,8 +239,17 @@ impl Gateway {
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
         let (link, roster) = (self.broker.link(), self.broker.roster());
         let live = Live::new(Arc::clone(&directory), roster, metrics.clone());
-        let (adapter, mailbox, changes) =
-            Adapter::new(self.meters, Arc::clone(&ledger_queue), metrics.clone());
+        let (adapter, mailbox, changes) = Adapter::<brultech::Meter>::new(
+            self.meters,
+            Arc::clone(&ledger_queue),
+            metrics.clone(),
+        );
+        let (fluksometers, frames, _changes) = Adapter::<fluksometer::Meter>::new(
+            self.fluksometers.meters.clone(),
+            Arc::clone(&ledger_queue),
+            metrics.clone(),
+        );
+        let shared = Shared::new(self.broker.link(), authored, frames.clone(), metrics.clone());
         let (again, mut begin_again) = mpsc::channel(1);
         let (bridge, requests) = Bridge::new(
             self.broker.link(),
@@ -274,16 +295,19 @@ impl Gateway {
         let run = |operator: Arc<Operator>, stop| async move { operator.run(stop).await };
         spawn_part(&mut adapters, "brultech commands", operator, run, &stop_links, &metrics);
         spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
+        spawn_adapter(&mut adapters, fluksometers, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
-        for (id, link) in self.links {
-            let begin = {
-                let (mailbox, metrics) = (mailbox.clone(), metrics.clone());
-                let switchboard = switchboard.clone();
-                move |peer| {
-                    Ears::new(id, peer, mailbox.clone(), metrics.clone()).with_voice(&switchboard)
+        fluksometers::listen(&mut links, &self.fluksometers, &fluksometers_left, shared, &stop_links);
+        for (make, id, link) in self.links {
+            let (stop, metrics) = (stop_links.clone(), metrics.clone());
+            match make {
+                Make::Brultech => {
+                    let ears = brultech_ears(id, &mailbox, &switchboard, &metrics);
+                    link.spawn(&mut links, ears, stop, metrics);
                 }
-            };
-            link.spawn(&mut links, begin, stop_links.clone(), metrics.clone());
+                // The check of the configuration lets none through yet.
+                Make::Fluksometer | Make::P1 => {}
+            }
         }
 
         let mut restart = None;
@@ -300,7 +324,7 @@ impl Gateway {
         stop_links.cancel();
         links.finish(GRACE).await;
         // The adapter serves requests without any link, too, and ends with the last mailbox.
-        drop(mailbox);
+        drop((mailbox, frames));
         adapters.finish(GRACE).await;
         ledger_queue.close();
         pipeline.finish(GRACE).await;
@@ -338,10 +362,22 @@ impl Gateway {
                  login; write broker.users, or broker.allow_anonymous: true"
             );
         }
-        if self.links.is_empty() {
+        if self.links.is_empty() && self.fluksometers.links.is_empty() {
             tracing::warn!("no meters are configured: only the broker runs");
         }
     }
+}
+
+/// Makes the ears for each connection of a link with Brultech meters.
+fn brultech_ears(
+    link: LinkId,
+    mailbox: &Mailbox<Packet>,
+    switchboard: &Switchboard,
+    metrics: &Metrics,
+) -> impl Fn(String) -> Ears + Send + Sync + 'static {
+    let (mailbox, metrics) = (mailbox.clone(), metrics.clone());
+    let switchboard = switchboard.clone();
+    move |peer| Ears::new(link, peer, mailbox.clone(), metrics.clone()).with_voice(&switchboard)
 }
 
 /// How long each stage of the shutdown may take; five stages stay below ten seconds.

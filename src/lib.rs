@@ -6,7 +6,7 @@
 //!    reconnecting, and nothing of meters.
 //! 2. **Frames** come out of the decoder in the crate `meter-protocols`, one per connection, held
 //!    by the adapter's ears ([`adapters::brultech::Ears`]).
-//! 3. **Readings**: the one [`adapters::brultech::Adapter`] owns all meters of its make. It moves
+//! 3. **Readings**: one adapter of a [`adapters::fleet`] owns all meters of its make. It moves
 //!    their counters on ([`model::Counter`]) and makes a [`model::ReadingSet`] of each packet.
 //! 4. **Ledger**: [`ledger`] writes what the packet changed to the [`store`], in groups, and only
 //!    then lets the readings go on. So no total that was ever published can go back.

@@ -1,32 +1,37 @@
 //! From the configuration's `meters:` and `broker:` to what adapters, transports and the broker
 //! want to know.
 
+mod fluksometer;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::adapters::brultech::{ChannelSettings, LinkId, LinkSettings, MeterSettings, Unit};
+use crate::adapters::brultech::{LinkSettings, Unit};
+use crate::adapters::fleet::{ChannelSettings, LinkId, MeterSettings};
 use crate::broker::{
     self, AccessRule, AccessSettings, Broker, BrokerError, BrokerSettings, ExternalSettings, Gate,
     Login, ProtocolVersion, Service, TlsSettings, Who, Will,
 };
 use crate::config::broker::{self as broker_section, Mode};
 use crate::config::link::Link;
-use crate::config::meter::{self, Meter, Polarity, TemperatureUnit, Timeout};
+use crate::config::meter::{self, Kind, Meter, Polarity, TemperatureUnit, Timeout};
 use crate::config::{Config, Discovery, WebAccess, WebSocketMqtt};
 use crate::gateway::Addresses;
 use crate::homeassistant;
-use crate::model::{Channel, SensorType, Timestamp};
+use crate::model::{Channel, Make, SensorType, Timestamp};
 use crate::topic::{BridgeTopic, Topic};
 use crate::transport::{Dial, ListenOptions, SerialLine};
 use crate::web::{About, ApiAccess, MqttAccess};
 
+pub(crate) use self::fluksometer::plan as fluksometers;
+
 /// What the meter entries come to.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// The links, each once; a [`LinkId`] is a place in this list.
-    pub(crate) links: Vec<MeterLink>,
+    /// The links, each once with the make of its meters; a [`LinkId`] is a place in this list.
+    pub(crate) links: Vec<(Make, MeterLink)>,
     /// What is configured of each link as a whole, in the same order.
     pub(crate) settings: Vec<LinkSettings>,
     /// One per entry.
@@ -68,7 +73,7 @@ pub(crate) fn plan(entries: &[Meter]) -> Plan {
     let mut plan = Plan { links: Vec::new(), settings: Vec::new(), meters: Vec::new() };
     let mut known: Vec<&Link> = Vec::new();
     for entry in entries {
-        let Some(link) = meter_link(entry) else { continue };
+        let (Some(make), Some(link)) = (make(entry.kind), meter_link(entry)) else { continue };
         // Port 0 is another port each time it is asked for.
         let shared =
             known.iter().position(|known| known.same_place(&entry.link) && !link.is_any_port());
@@ -76,13 +81,23 @@ pub(crate) fn plan(entries: &[Meter]) -> Plan {
             known.push(&entry.link);
             let one_line = !matches!(link, MeterLink::Listen { .. });
             plan.settings.push(LinkSettings { one_line, ..LinkSettings::default() });
-            plan.links.push(link);
+            plan.links.push((make, link));
             plan.links.len() - 1
         });
         add_to_link(&mut plan.settings[place], entry);
         plan.meters.push(meter_settings(entry, LinkId(place)));
     }
     plan
+}
+
+/// The make of a kind's meters; `None`: no adapter is there for it yet.
+fn make(kind: Kind) -> Option<Make> {
+    match kind {
+        Kind::Brultech => Some(Make::Brultech),
+        Kind::Fluksometer => Some(Make::Fluksometer),
+        Kind::P1 => Some(Make::P1),
+        Kind::Smartmeter => None,
+    }
 }
 
 /// What an entry says of its link. How often to ask was checked to be the same everywhere.

@@ -113,6 +113,16 @@ metrics! {
         "Commands answered that they were not done.";
     restart_required: Gauge = "meterbridge_restart_required",
         "1 when the configuration file is not the one that runs any more.";
+    flukso_refused: Counter = "meterbridge_flukso_refused_total",
+        "Messages of Fluksometers that were passed over because they could not be read.";
+    flukso_stale: Counter = "meterbridge_flukso_stale_total",
+        "Readings of Fluksometers that were there already, or older than the last.";
+    flukso_wrong_time: Counter = "meterbridge_flukso_wrong_time_total",
+        "Readings of Fluksometers whose time cannot be.";
+    flukso_blocks: Counter = "meterbridge_flukso_blocks_total",
+        "History blocks that were taken over from Fluksometers.";
+    flukso_refused_blocks: Counter = "meterbridge_flukso_blocks_refused_total",
+        "History blocks of Fluksometers that were passed over.";
     web_viewers: Gauge = "meterbridge_web_viewers", "Listeners at /api/events.";
     task_restarts: Counter = "meterbridge_task_restarts_total",
         "Times that a part of the gateway ended early and was started again.";

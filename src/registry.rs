@@ -57,6 +57,11 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Whose meters these are.
+    pub fn make(&self) -> Make {
+        self.make
+    }
+
     /// What is kept of the meter with this serial number.
     pub fn get(&self, serial: &str) -> Record {
         self.records.get(serial).cloned().unwrap_or_default()

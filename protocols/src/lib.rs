@@ -8,7 +8,7 @@
 //! | module | protocol |
 //! |---|---|
 //! | [`brultech`] | ECM-1220, ECM-1240 and GreenEye Monitor (GEM): binary packets and text formats |
-//! | [`flukso`] | Fluksometers: TMPO history blocks |
+//! | [`flukso`] | FLM02 and FLM03: topics, readings, documents, TMPO history blocks |
 //! | [`wire`] | byte orders, odd widths and checksums that the protocols share |
 //!
 //! Rules that every protocol here keeps:

@@ -1,6 +1,8 @@
 //! One adapter per make: what its meters mean, in the model's terms.
 
 pub mod brultech;
+pub mod fleet;
+pub mod fluksometer;
 
 use crate::model::{Control, Model};
 

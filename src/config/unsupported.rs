@@ -9,9 +9,7 @@ use figment::value::Value;
 /// Keys, with `*` for any entry of a list, and the values that are not served; no values: any
 /// but an empty one.
 const NOT_YET: &[(&str, &[&str])] = &[
-    ("meters.*.kind", &["smartmeter", "fluksometer", "p1"]),
-    ("meters.*.link.mqtt", &[]),
-    ("meters.*.link.http", &[]),
+    ("meters.*.kind", &["smartmeter", "p1"]),
     ("sinks", &[]),
     ("log.format", &["json"]),
 ];

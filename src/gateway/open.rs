@@ -7,14 +7,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::GatewayError;
-use crate::adapters::brultech::Ears;
 use crate::broker::{Broker, External, ExternalError, Service, ServiceError};
 use crate::config::Config;
 use crate::config::broker::Mode;
 use crate::links::{self, MeterLink};
 use crate::metrics::Metrics;
 use crate::task::Group;
-use crate::transport::{self, MeterListener, TransportError};
+use crate::transport::{self, Conversation, MeterListener, TransportError};
 
 /// A link with its port taken, where it has one.
 #[derive(Debug)]
@@ -74,11 +73,11 @@ impl OpenLink {
         }
     }
 
-    /// Runs it until `stop`; `ears` listens to a connection from the peer named.
-    pub(super) fn spawn(
+    /// Runs it until `stop`; what `ears` makes listens to a connection from the peer named.
+    pub(super) fn spawn<C: Conversation>(
         self,
         group: &mut Group,
-        ears: impl Fn(String) -> Ears + Send + Sync + 'static,
+        ears: impl Fn(String) -> C + Send + Sync + 'static,
         stop: CancellationToken,
         metrics: Metrics,
     ) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::brultech::{Adapter, Left};
+use crate::adapters::fleet::{Adapter, Left, Meter};
 use crate::error::chain;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
@@ -32,9 +32,9 @@ pub(super) fn spawn_part<T, F, E>(
 }
 
 /// Runs the adapter, and again should it fail; each time with the state that is on disk.
-pub(super) fn spawn_adapter(
+pub(super) fn spawn_adapter<M: Meter>(
     group: &mut Group,
-    adapter: Adapter,
+    adapter: Adapter<M>,
     data_dir: &Path,
     stop: &CancellationToken,
     metrics: &Metrics,
@@ -42,7 +42,7 @@ pub(super) fn spawn_adapter(
     let adapter = Arc::new(adapter);
     let kept = {
         let data_dir = data_dir.to_owned();
-        move || Store::open(&data_dir).and_then(|store| Left::load(&store))
+        move || Store::open(&data_dir).and_then(|store| Left::load(&store, M::MAKE))
     };
     let down = {
         let (adapter, kept) = (Arc::clone(&adapter), kept.clone());
@@ -60,6 +60,6 @@ pub(super) fn spawn_adapter(
             Ok::<(), StoreError>(())
         }
     };
-    let name = "brultech".to_owned();
-    group.spawn("brultech", task::restarting(name, stop.clone(), metrics.clone(), down, start));
+    let name = M::MAKE.as_str().to_owned();
+    group.spawn(&*name, task::restarting(name.clone(), stop.clone(), metrics.clone(), down, start));
 }

@@ -86,8 +86,12 @@ pub struct DeviceId([u8; 16]);
 pub struct SensorId([u8; 16]);
 
 impl DeviceId {
-    /// The id of the meter with this serial number: SHA-256 over `meterbridge/<make>/<serial>`.
+    /// The id of the meter with this serial number: SHA-256 over `meterbridge/<make>/<serial>`. A
+    /// Fluksometer's serial number is its own id, which is kept.
     pub fn derive(make: Make, serial: &str) -> DeviceId {
+        if let (Make::Fluksometer, Ok(own)) = (make, serial.parse()) {
+            return own;
+        }
         DeviceId(digest(&format!("meterbridge/{}/{serial}", make.as_str())))
     }
 }

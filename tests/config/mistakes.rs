@@ -257,7 +257,7 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
             &meter("")
                 .replace("{listen: 127.0.0.1:8083}", "{mqtt: embedded}")
                 .replace("brultech", "smartmeter"),
-            &[("3:5", NOT_SUPPORTED_YET), ("4:12", NOT_SUPPORTED_YET)],
+            &[("3:5", NOT_SUPPORTED_YET)],
         ),
         (&meter("").replace("brultech", "p1"), &[("3:5", "p1: not supported")]),
     ];

@@ -24,6 +24,7 @@ mod commands;
 mod counters;
 mod directions;
 mod documents;
+mod fluksometer;
 mod glitches;
 mod identity;
 mod ingest;

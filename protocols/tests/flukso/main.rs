@@ -1,5 +1,10 @@
-//! What Fluksometers keep, against real blocks and against anything.
+//! Fluksometers: recorded sessions of both generations in, readings and sensors out; and what they keep,
+//! against real blocks and against anything.
 
+// Outside of the test functions themselves the lints take this for production code.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod captures;
 mod properties;
 mod samples;
 

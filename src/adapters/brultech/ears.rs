@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use meter_protocols::brultech::{Decoder, Frame, FrameError, Packet, SkipReason};
 
-use super::adapter::{Arrival, Mailbox};
-use super::settings::LinkId;
 use super::switchboard::Switchboard;
 use super::voice::Voice;
+use crate::adapters::fleet::{Arrival, LinkId, Mailbox};
 use crate::metrics::Metrics;
 use crate::model::Timestamp;
 use crate::transport::Conversation;
@@ -19,7 +18,7 @@ pub struct Ears {
     decoder: Decoder,
     link: LinkId,
     peer: String,
-    mailbox: Mailbox,
+    mailbox: Mailbox<Packet>,
     metrics: Metrics,
     skipped: Skipped,
     told_of_text: bool,
@@ -37,7 +36,7 @@ struct Skipped {
 
 impl Ears {
     /// Ears for a new connection of `peer`, which is named in the log.
-    pub fn new(link: LinkId, peer: String, mailbox: Mailbox, metrics: Metrics) -> Ears {
+    pub fn new(link: LinkId, peer: String, mailbox: Mailbox<Packet>, metrics: Metrics) -> Ears {
         Ears {
             decoder: Decoder::new(),
             link,
@@ -97,7 +96,7 @@ impl Ears {
         if let Some(voice) = &mut self.voice {
             voice.packet(&packet);
         }
-        let arrival = Arrival { link: self.link, at, packet: Box::new(packet) };
+        let arrival = Arrival { link: self.link, at, frame: Box::new(packet) };
         if self.mailbox.send(arrival).await.is_err() {
             // The gateway is stopping.
             self.metrics.dropped_arrivals.increment();

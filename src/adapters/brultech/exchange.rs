@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::identity::Identity;
-use super::settings::LinkId;
+use crate::adapters::fleet::LinkId;
 
 /// A request for one connection; its outcome is always told, also when the connection ends.
 #[derive(Debug)]

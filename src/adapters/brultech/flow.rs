@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::settings::ChannelSettings;
+use crate::adapters::fleet::ChannelSettings;
 use crate::model::{Advance, Counter, Milli, Total};
 
 /// The counters of one clamp and the totals that were made from them.

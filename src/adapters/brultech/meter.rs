@@ -6,21 +6,20 @@ use std::sync::Arc;
 
 use meter_protocols::brultech::Packet;
 
-use super::kept::Kept;
 use super::pulses::PulseInput;
 use super::sensors::{self, Inputs};
-use super::settings::{MeterSettings, Standing};
+use crate::adapters::fleet::{self, Heard, Kept, MeterSettings, Standing};
+use crate::config::meter::Kind;
 use crate::model::{
-    Channel, Correction, Device, Elapsed, Milli, Quantity, Reading, ReadingSet, Sensor, Timestamp,
+    Channel, Device, Elapsed, Make, Milli, Model, Quantity, Reading, ReadingSet, Sensor, Timestamp,
     Value,
 };
 
-pub(super) use self::state::MeterState;
-use self::state::Steps;
+use self::state::{MeterState, Steps};
 
 /// A meter that has been heard at least once.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     settings: MeterSettings,
     standing: Standing,
     inputs: Inputs,
@@ -30,22 +29,32 @@ pub(super) struct Meter {
     fresh: bool,
 }
 
-/// What one packet gave.
-#[derive(Debug)]
-pub(super) struct Heard {
-    pub(super) set: Arc<ReadingSet>,
-    pub(super) corrections: Vec<Correction>,
-}
+impl fleet::Meter for Meter {
+    const MAKE: Make = Make::Brultech;
+    const KIND: Kind = Kind::Brultech;
+    type Frame = Packet;
+    /// Kind, unit id and serial number.
+    type Key = (bool, u8, u16);
+    type State = MeterState;
 
-impl Meter {
-    /// A meter heard for the first time since the start. `packet` is not taken yet; `kept` is the
-    /// state that an earlier run left.
-    pub(super) fn new(
+    fn key(packet: &Packet) -> (bool, u8, u16) {
+        (packet.format.is_ecm(), packet.unit_id, packet.serial_number)
+    }
+
+    fn serial(packet: &Packet) -> Arc<str> {
+        packet.serial().into()
+    }
+
+    fn model(packet: &Packet) -> Model {
+        sensors::model(packet.format)
+    }
+
+    fn begin(
         packet: &Packet,
         at: Timestamp,
         settings: MeterSettings,
         standing: Standing,
-        kept: Option<Kept>,
+        kept: Option<Kept<MeterState>>,
     ) -> Meter {
         let model = sensors::model(packet.format);
         let (mut state, fresh) = match kept {
@@ -63,9 +72,7 @@ impl Meter {
         Meter { settings, standing, inputs, device: Arc::new(device), state, fresh }
     }
 
-    /// Takes other settings; totals go on, and whatever is read otherwise is so from the next
-    /// packet on.
-    pub(super) fn configure(&mut self, settings: MeterSettings, standing: Standing) {
+    fn configure(&mut self, settings: MeterSettings, standing: Standing) {
         for (input, n) in self.state.pulses.iter_mut().zip(1..) {
             input.adopt(settings.channel(Channel::Pulse(n)));
         }
@@ -75,23 +82,19 @@ impl Meter {
         self.device = Arc::new(device);
     }
 
-    /// The meter as it is now.
-    pub(super) fn device(&self) -> &Arc<Device> {
+    fn device(&self) -> &Arc<Device> {
         &self.device
     }
 
-    /// What is configured for it.
-    pub(super) fn settings(&self) -> &MeterSettings {
+    fn settings(&self) -> &MeterSettings {
         &self.settings
     }
 
-    /// What must be kept.
-    pub(super) fn state(&self) -> &MeterState {
+    fn state(&self) -> &MeterState {
         &self.state
     }
 
-    /// Takes a packet that arrived at `at`.
-    pub(super) fn hear(&mut self, packet: &Packet, at: Timestamp) -> Heard {
+    fn hear(&mut self, packet: &Packet, at: Timestamp) -> Heard {
         let mut steps = Steps { meter: &self.device, corrections: Vec::new() };
         let elapsed = if std::mem::take(&mut self.fresh) {
             Elapsed::SameSecond
@@ -113,9 +116,11 @@ impl Meter {
             Elapsed::SameSecond | Elapsed::Restarted => None,
         };
         let set = self.readings(packet, at, seconds);
-        Heard { set: Arc::new(set), corrections }
+        Heard { set: Arc::new(set), earlier: Vec::new(), corrections }
     }
+}
 
+impl Meter {
     fn readings(&mut self, packet: &Packet, at: Timestamp, seconds: Option<u32>) -> ReadingSet {
         let device = Arc::clone(&self.device);
         let mut readings = Vec::with_capacity(device.sensors.len() * 2);

@@ -1,24 +1,20 @@
 //! GreenEye Monitor, ECM-1240 and ECM-1220.
 //!
-//! Connections decode ([`Ears`]) and hand packets to the one [`Adapter`] that owns all Brultech
-//! meters, whatever link they speak on: a meter is its serial number, so a GEM that sends on two
-//! links is still one meter with one set of counters.
+//! Connections decode ([`Ears`]) and hand packets to the one adapter of their [fleet](super::fleet)
+//! that owns all Brultech meters, whatever link they speak on: a meter is its serial number, so
+//! a GEM that sends on two links is still one meter with one set of counters.
 //!
 //! The other way, the [`Operator`] takes commands for meters. It finds the connection on the
 //! [`Switchboard`], makes typed requests of what was said (`requests/`) and asks them one after the
 //! other (`call.rs`); the connection's voice (`voice.rs`) says them on the line and hears the
 //! answers. Pollers (`poll.rs`) go the same way and wait for the same turns.
 
-mod adapter;
 mod call;
-mod changes;
 mod controls;
 mod ears;
-mod entries;
 mod exchange;
 mod flow;
 mod identity;
-mod kept;
 mod meter;
 mod operator;
 mod poll;
@@ -29,10 +25,10 @@ mod settings;
 mod switchboard;
 mod voice;
 
-pub use adapter::{Adapter, Arrival, Left, Mailbox};
 pub use controls::controls;
 pub use ears::Ears;
 pub use identity::Unit;
+pub(crate) use meter::Meter;
 pub use operator::Operator;
-pub use settings::{ChannelSettings, DEFAULT_POWER_CEILING_W, LinkId, LinkSettings, MeterSettings};
+pub use settings::LinkSettings;
 pub use switchboard::Switchboard;

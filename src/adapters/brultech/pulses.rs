@@ -3,7 +3,7 @@
 use meter_protocols::brultech::PULSE_MODULUS;
 use serde::{Deserialize, Serialize};
 
-use super::settings::ChannelSettings;
+use crate::adapters::fleet::ChannelSettings;
 use crate::model::{Advance, Counter, GEM_PULSES_PER_SECOND, Milli, Total};
 
 /// A pulse input and the totals that were made from it.

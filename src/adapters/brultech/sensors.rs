@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use meter_protocols::brultech::Format;
 
-use super::settings::{ChannelSettings, MeterSettings, Standing};
+use crate::adapters::fleet::{ChannelSettings, MeterSettings, Standing};
 use crate::model::{
     Channel, Device, DeviceId, Make, Model, Quantity, Sensor, SensorId, SensorType, Unit,
 };

@@ -1,40 +1,9 @@
-//! What the configuration says of Brultech meters, in the model's own terms.
+//! What the configuration says of a link with Brultech meters.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::identity::Unit;
-use crate::config::meter::{self, Medium};
-use crate::model::{Channel, DeviceId, Role, SensorId, SensorType};
-use crate::registry::record::Record;
-
-/// One entry under `meters:` of kind `brultech`.
-#[derive(Debug, Clone)]
-pub struct MeterSettings {
-    /// The `<name>` in topics.
-    pub name: Arc<str>,
-    /// Binds the entry to one meter; without it the entry takes the first that is left over.
-    pub serial: Option<String>,
-    /// The link that the meter speaks on.
-    pub link: LinkId,
-    /// Overrides the derived device id.
-    pub id: Option<DeviceId>,
-    /// The serial number that ids are made from, where that is another meter's than its own.
-    pub identity: Option<Arc<str>>,
-    /// The most power that a channel is believed to have, W.
-    pub power_ceiling_w: f64,
-    /// No packet for so long = offline; `None`: from the interval seen.
-    pub timeout: Option<Duration>,
-    /// The interval at which its link is polled.
-    pub poll: Option<Duration>,
-    /// The meter is set to degrees Fahrenheit.
-    pub fahrenheit: bool,
-    /// What is configured of its channels.
-    pub channels: HashMap<Channel, ChannelSettings>,
-    /// What holds for all other channels.
-    pub other_channels: ChannelSettings,
-}
+use crate::adapters::fleet::Left;
 
 /// What is configured of a link as a whole, where entries share it for all of them.
 #[derive(Debug, Clone, Default)]
@@ -52,165 +21,12 @@ pub struct LinkSettings {
     pub fahrenheit: Vec<(Option<String>, bool)>,
 }
 
-/// The place of a link in the list of links; meter entries with the same link share it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LinkId(pub usize);
-
-impl LinkId {
-    /// No link: nobody is heard there.
-    pub(super) const NONE: LinkId = LinkId(usize::MAX);
-}
-
-/// How a meter came to be known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// An entry of the configuration names it.
-    Configured,
-    /// It was adopted, and somebody has said that it is wanted.
-    Accepted,
-    /// It was adopted, and nobody has said anything of it.
-    New,
-}
-
-/// One entry under `channels:`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ChannelSettings {
-    /// The label; the channel's own name when absent.
-    pub name: Option<Arc<str>>,
-    /// What the channel is for.
-    pub role: Role,
-    /// The direction that the polarized counter stands for is btmon's, not the vendor's. It is
-    /// the meter's `polarity`; only channels with a direction heed it.
-    pub btmon: bool,
-    /// Scales power, energy and current.
-    pub multiplier: f64,
-    /// What a pulse input counts.
-    pub kind: Option<SensorType>,
-    /// L or Wh per pulse.
-    pub constant: Option<f64>,
-    /// Overrides the derived id of the channel's main sensor.
-    pub id: Option<SensorId>,
-}
-
-impl Default for ChannelSettings {
-    fn default() -> Self {
-        ChannelSettings {
-            name: None,
-            role: Role::Load,
-            btmon: false,
-            multiplier: 1.0,
-            kind: None,
-            constant: None,
-            id: None,
+impl LinkSettings {
+    /// Expects the meters that go on in the place of those that the configuration names.
+    pub fn pass_on(&mut self, left: &Left) {
+        let in_entries = self.fahrenheit.iter_mut().filter_map(|(serial, _)| serial.as_mut());
+        for serial in self.serials.iter_mut().chain(in_entries) {
+            *serial = left.registry.successor(serial).to_owned();
         }
     }
 }
-
-impl ChannelSettings {
-    /// In the words of the configuration.
-    pub(super) fn values(&self) -> meter::Channel {
-        meter::Channel {
-            name: self.name.as_deref().map(str::to_owned),
-            role: self.role,
-            multiplier: self.multiplier,
-            medium: match self.kind {
-                Some(SensorType::Electricity) => Some(Medium::Electricity),
-                Some(SensorType::Gas) => Some(Medium::Gas),
-                Some(SensorType::Water) => Some(Medium::Water),
-                Some(_) | None => None,
-            },
-            constant: self.constant,
-            id: None,
-        }
-    }
-
-    /// The same channel with other values; id and polarity stay.
-    pub(super) fn with(&self, values: &meter::Channel) -> ChannelSettings {
-        ChannelSettings {
-            name: values.name.as_deref().map(Arc::from),
-            role: values.role,
-            btmon: self.btmon,
-            multiplier: values.multiplier,
-            kind: values.medium.map(SensorType::from),
-            constant: values.constant,
-            id: self.id,
-        }
-    }
-
-    /// Whether the polarized counter stands for energy taken.
-    pub(super) fn swapped(&self) -> bool {
-        self.btmon && self.role.counts_both_ways()
-    }
-
-    /// What a pulse input counts: without a `constant` it is only counted.
-    pub(super) fn pulse_kind(&self) -> SensorType {
-        self.constant.and(self.kind).unwrap_or(SensorType::Other)
-    }
-
-    /// Units per pulse; 1 where pulses are only counted.
-    pub(super) fn pulse_factor(&self) -> f64 {
-        self.constant.filter(|_| self.pulse_kind() != SensorType::Other).unwrap_or(1.0)
-    }
-
-    /// Units per pulse in thousandths, where pulses stand for something.
-    pub(super) fn constant_milli(&self) -> Option<i64> {
-        let known = self.pulse_kind() != SensorType::Other;
-        known.then(|| (self.pulse_factor() * 1000.0).round() as i64)
-    }
-
-    /// Energy taken and given back, from absolute and polarized watt-seconds.
-    pub(super) fn split(&self, absolute: u64, polarized: u64) -> (u64, u64) {
-        let rest = absolute.saturating_sub(polarized);
-        match (self.role.counts_both_ways(), self.btmon) {
-            (false, _) => (absolute, polarized),
-            (true, false) => (rest, polarized),
-            (true, true) => (polarized, rest),
-        }
-    }
-}
-
-impl MeterSettings {
-    /// What a meter gets that no entry names.
-    pub(super) fn adopted(name: Arc<str>, link: LinkId) -> MeterSettings {
-        MeterSettings {
-            name,
-            serial: None,
-            link,
-            id: None,
-            identity: None,
-            power_ceiling_w: DEFAULT_POWER_CEILING_W,
-            timeout: None,
-            poll: None,
-            fahrenheit: false,
-            channels: HashMap::new(),
-            other_channels: ChannelSettings::default(),
-        }
-    }
-
-    /// The same with what requests have changed, but for the name. What the configuration says
-    /// otherwise by now is taken out of `record` and added to `overruled`.
-    pub(super) fn changed(
-        &self,
-        record: &mut Record,
-        overruled: &mut Vec<String>,
-    ) -> MeterSettings {
-        let mut settings = self.clone();
-        settings.identity = record.identity.as_deref().map(Arc::from);
-        let keys: Vec<String> = record.channels.keys().cloned().collect();
-        for key in keys {
-            let Ok(channel) = key.parse::<Channel>() else { continue };
-            let base = self.channel(channel);
-            let values = record.settle_channel(&key, base.values(), overruled);
-            settings.channels.insert(channel, base.with(&values));
-        }
-        settings
-    }
-
-    /// The settings of one channel.
-    pub(super) fn channel(&self, channel: Channel) -> &ChannelSettings {
-        self.channels.get(&channel).unwrap_or(&self.other_channels)
-    }
-}
-
-/// The most power that one channel is believed to have unless configured otherwise, W.
-pub const DEFAULT_POWER_CEILING_W: f64 = 250_000.0;

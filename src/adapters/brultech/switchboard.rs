@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use self::owed::Debtor;
 use super::exchange::{Connection, Exchange};
 use super::identity::Identity;
-use super::settings::{LinkId, LinkSettings};
+use super::settings::LinkSettings;
+use crate::adapters::fleet::LinkId;
 
 /// Knows all live connections and where each meter was heard; cheap to clone.
 #[derive(Debug, Clone)]

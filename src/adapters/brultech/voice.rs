@@ -12,8 +12,8 @@ use tokio::time::sleep_until;
 
 use super::exchange::{Answered, Connection, Exchange, Failure};
 use super::identity::Identity;
-use super::settings::LinkId;
 use super::switchboard::Switchboard;
+use crate::adapters::fleet::LinkId;
 
 /// What a connection says, and on whose behalf.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 
 mod access;
 pub(super) mod external;
+mod fluksometer;
 mod listeners;
 pub(super) mod meter_faults;
 mod meters;

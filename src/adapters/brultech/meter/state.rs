@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::adapters::brultech::flow::{Clamp, RawClamp};
 use crate::adapters::brultech::pulses::PulseInput;
 use crate::adapters::brultech::sensors::{self, Inputs};
-use crate::adapters::brultech::settings::MeterSettings;
+use crate::adapters::fleet::MeterSettings;
 use crate::model::{
     Advance, Channel, Correction, CorrectionKind, Device, Elapsed, Model, Seconds, Timestamp,
 };
 
 /// What must survive a restart so that totals go on from the meter's counters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(in crate::adapters::brultech) struct MeterState {
+pub(crate) struct MeterState {
     pub(super) arrived: Timestamp,
     seconds: Seconds,
     reset_count: u8,

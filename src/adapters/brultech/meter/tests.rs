@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use meter_protocols::brultech::Format;
 
-use super::super::settings::{ChannelSettings, LinkId};
 use super::*;
+use crate::adapters::fleet::Meter as _;
+use crate::adapters::fleet::{ChannelSettings, LinkId};
 use crate::model::{Role, SensorType};
 
 /// A meter under test, fed with packets that differ from the last by what the test changes.
@@ -32,7 +33,7 @@ impl Bench {
         self.at.0 += 10_000;
         change(&mut self.packet);
         let (packet, at) = (&self.packet, self.at);
-        let make = || Meter::new(packet, at, self.settings.clone(), Standing::Configured, None);
+        let make = || Meter::begin(packet, at, self.settings.clone(), Standing::Configured, None);
         self.meter.get_or_insert_with(make).hear(packet, at)
     }
 
@@ -43,7 +44,7 @@ impl Bench {
         let state = postcard::from_bytes(&kept).unwrap();
         change(&mut self.settings);
         let settings = self.settings.clone();
-        self.meter = Some(Meter::new(
+        self.meter = Some(Meter::begin(
             &self.packet,
             self.at,
             settings,
@@ -259,7 +260,7 @@ fn another_meter_goes_on_with_the_totals_whatever_its_model() {
         other.packet.absolute_watt_seconds[0] = 900_000;
         let settings = other.settings.clone();
         let handed = Some(Kept::Handed(kept.clone()));
-        let meter = Meter::new(&other.packet, other.at, settings, Standing::Configured, handed);
+        let meter = Meter::begin(&other.packet, other.at, settings, Standing::Configured, handed);
         other.meter = Some(meter);
         let first = values(&other.hear(|packet| packet.seconds -= 10));
         assert_eq!(get(&first, "ch1/pplus/c"), Some("8"));

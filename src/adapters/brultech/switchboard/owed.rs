@@ -6,8 +6,8 @@ use std::sync::Arc;
 use meter_protocols::brultech::Owed;
 
 use super::super::exchange::Connection;
-use super::super::settings::LinkId;
 use super::{Places, Switchboard};
+use crate::adapters::fleet::LinkId;
 
 /// Who owes answers: a line that is the same each time it is opened, or else the meters that were
 /// heard on a connection.

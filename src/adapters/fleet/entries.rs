@@ -14,6 +14,8 @@ use crate::store::Changes;
 /// The entries of the configuration with who has taken them, and what requests have changed.
 #[derive(Debug)]
 pub(super) struct Entries {
+    /// Whose meters these are.
+    pub(super) make: Make,
     pub(super) entries: Vec<Entry>,
     pub(super) registry: Registry,
     /// The meters by serial number: those that were ever heard, and those that are configured.
@@ -255,7 +257,7 @@ impl Entries {
         let own = entry.and_then(|place| self.entries.get(place)?.settings.id);
         own.unwrap_or_else(|| {
             let identity = self.registry.get(serial).identity;
-            DeviceId::derive(Make::Brultech, identity.as_deref().unwrap_or(serial))
+            DeviceId::derive(self.make, identity.as_deref().unwrap_or(serial))
         })
     }
 

@@ -7,10 +7,11 @@ use meter_protocols::brultech::{Format, Packet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::adapters::brultech::adapter::{Arrival, Left};
-use crate::adapters::brultech::settings::LinkId;
+use crate::adapters::brultech::Meter as Heard;
+use crate::adapters::fleet::adapter::{Arrival, Left};
+use crate::adapters::fleet::settings::LinkId;
 use crate::metrics::Metrics;
-use crate::model::{DeviceId, Quantity, SensorId, Timestamp, Value as Measured};
+use crate::model::{DeviceId, Make, Quantity, SensorId, Timestamp, Value as Measured};
 use crate::store::Store;
 
 #[derive(Debug, Clone)]
@@ -63,7 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The meters of a gateway with its disk, and what was published so far.
 struct World {
-    meters: Meters,
+    meters: Meters<Heard>,
     store: Store,
     configured: usize,
     packets: Vec<Packet>,
@@ -84,7 +85,7 @@ impl World {
             packet
         };
         let mut world = World {
-            meters: Meters::new(&[], Left::load(&store).unwrap()).0,
+            meters: Meters::new(&[], Left::load(&store, Make::Brultech).unwrap()).0,
             store,
             configured: 0,
             packets: (0..4).map(packet).collect(),
@@ -134,7 +135,7 @@ impl World {
         packet.seconds += 10;
         packet.absolute_watt_seconds[0] += u64::from(more);
         let arrival =
-            Arrival { link: LinkId(0), at: Timestamp(self.at), packet: Box::new(packet.clone()) };
+            Arrival { link: LinkId(0), at: Timestamp(self.at), frame: Box::new(packet.clone()) };
         let entry = self.meters.hear(&arrival, &Metrics::default());
         self.take(entry);
     }
@@ -149,7 +150,7 @@ impl World {
         let before = self.names();
         let same = configured == self.configured;
         self.configured = configured;
-        let left = Left::load(&self.store).unwrap();
+        let left = Left::load(&self.store, Make::Brultech).unwrap();
         let (meters, renamed) = Meters::new(&configuration(configured), left);
         self.meters = meters;
         let entry = self.meters.found(renamed);

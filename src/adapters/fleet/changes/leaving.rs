@@ -5,14 +5,15 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Outcome, check_serial};
-use crate::adapters::brultech::adapter::{Listening, Meters};
-use crate::adapters::brultech::kept;
-use crate::model::{Device, Make, NoticeKind, Update};
+use crate::adapters::fleet::Meter;
+use crate::adapters::fleet::adapter::{Listening, Meters};
+use crate::adapters::fleet::kept;
+use crate::model::{Device, NoticeKind, Update};
 use crate::registry::change::ChangeError;
 use crate::registry::record::{Changed, Record};
 use crate::store::MeterRow;
 
-impl Meters {
+impl<M: Meter> Meters<M> {
     pub(super) fn remove(&mut self, meter: &str, block: bool) -> Result<Outcome, ChangeError> {
         let serial = self.find(meter)?;
         if let Some(entry) = self.entry_of(&serial) {
@@ -38,7 +39,7 @@ impl Meters {
 
     pub(super) fn replace(&mut self, meter: &str, by: &str) -> Result<Outcome, ChangeError> {
         let old = self.find(meter)?;
-        let new = check_serial(by)?;
+        let new = check_serial::<M>(by)?;
         self.check_successor(&old, &new)?;
         let Some(member) = self.entries.known.get(&old).cloned() else {
             return Err(ChangeError::Unknown(format!("no meter is called {meter:?}")));
@@ -118,7 +119,7 @@ impl Meters {
             outcome.changes.keep_meter(row.clone());
             self.kept.insert(Arc::clone(new), row);
         }
-        outcome.changes.drop_meter(Make::Brultech, old);
+        outcome.changes.drop_meter(M::MAKE, old);
         let Some(listening) = listening else { return };
         if listening.online {
             let name = Arc::clone(name);
@@ -134,14 +135,14 @@ impl Meters {
     fn forget(&mut self, serial: &Arc<str>, outcome: &mut Outcome) {
         let device = self.entries.device_id(serial);
         self.take(serial);
-        outcome.changes.drop_meter(Make::Brultech, serial);
+        outcome.changes.drop_meter(M::MAKE, serial);
         if let Some(member) = self.entries.known.remove(serial) {
             outcome.updates.push(Update::Forgotten { name: member.name, device });
         }
     }
 
     /// Takes a meter out of the list of those that were heard, with its state if there is one.
-    fn take(&mut self, serial: &str) -> (Option<Listening>, Option<MeterRow>) {
+    fn take(&mut self, serial: &str) -> (Option<Listening<M>>, Option<MeterRow>) {
         let kept = self.kept.remove(serial);
         let heard = self.key_of(serial).and_then(|key| self.heard.remove(&key));
         if heard.as_ref().is_some_and(|listening| listening.online) {

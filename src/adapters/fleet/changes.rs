@@ -12,13 +12,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
-use super::adapter::{Key, Listening, Meters};
+use super::Meter;
+use super::adapter::{Listening, Meters};
 use super::entries::Member;
 use super::settings::{MeterSettings, Standing};
-use crate::config::meter::Kind;
 use crate::config::{channel_faults, name_fault, serial_fault};
 use crate::ledger::{Entry, Pending};
-use crate::model::{Channel, Make, NoticeKind, Update};
+use crate::model::{Channel, NoticeKind, Update};
 use crate::registry::change::{Asked, Change, ChangeError, Done};
 use crate::registry::record::{Changed, ChannelRequest};
 use crate::store::Changes;
@@ -31,7 +31,7 @@ struct Outcome {
     updates: Vec<Update>,
 }
 
-impl Meters {
+impl<M: Meter> Meters<M> {
     /// Does what was asked and answers it, as far as the disk has no part in it.
     pub(super) fn answer(&mut self, asked: Asked) -> Option<Entry> {
         match self.change(asked.change) {
@@ -92,7 +92,7 @@ impl Meters {
             let before = channel.map(|channel| base.channel(channel).values()).unwrap_or_default();
             record.ask(key, request, &before);
             let now = record.settle_channel(key, before, &mut Vec::new());
-            let found = channel_faults(Kind::Brultech, key, &now, request.scales());
+            let found = channel_faults(M::KIND, key, &now, request.scales());
             faults.extend(found.into_iter().map(|(part, message)| match part {
                 Some(part) => format!("channels.{key}.{part}: {message}"),
                 None => format!("channels.{key}: {message}"),
@@ -121,7 +121,7 @@ impl Meters {
     }
 
     fn adopt(&mut self, serial: &str, name: Option<&str>) -> Result<Outcome, ChangeError> {
-        let serial = check_serial(serial)?;
+        let serial = check_serial::<M>(serial)?;
         if let Some(entry) = self.entry_of(&serial) {
             return Err(ChangeError::Invalid(format!(
                 "meter {serial} has an entry in the configuration (meters, name: {entry})"
@@ -169,7 +169,7 @@ impl Meters {
         let strangers = self.entries.strangers.iter().map(|(serial, stranger)| {
             json!({
                 "serial": **serial,
-                "make": Make::Brultech.as_str(),
+                "make": M::MAKE.as_str(),
                 "model": stranger.model.as_str(),
                 "reason": stranger.reason.as_str(),
             })
@@ -268,12 +268,12 @@ impl Meters {
         outcome.updates.push(Update::Described(Arc::clone(listening.meter.device())));
     }
 
-    fn key_of(&self, serial: &str) -> Option<Key> {
-        let is_it = |listening: &Listening| *listening.meter.device().serial == *serial;
-        self.heard.iter().find(|(_, listening)| is_it(listening)).map(|(key, _)| *key)
+    fn key_of(&self, serial: &str) -> Option<M::Key> {
+        let is_it = |listening: &Listening<M>| *listening.meter.device().serial == *serial;
+        self.heard.iter().find(|(_, listening)| is_it(listening)).map(|(key, _)| key.clone())
     }
 
-    fn heard_as(&self, serial: &str) -> Option<&Listening> {
+    fn heard_as(&self, serial: &str) -> Option<&Listening<M>> {
         self.key_of(serial).and_then(|key| self.heard.get(&key))
     }
 
@@ -298,8 +298,8 @@ impl Outcome {
     }
 }
 
-fn check_serial(serial: &str) -> Result<Arc<str>, ChangeError> {
-    match serial_fault(Kind::Brultech, serial) {
+fn check_serial<M: Meter>(serial: &str) -> Result<Arc<str>, ChangeError> {
+    match serial_fault(M::KIND, serial) {
         Some(fault) => Err(ChangeError::Invalid(fault)),
         None => Ok(serial.into()),
     }

@@ -1,17 +1,15 @@
-//! The owner of all Brultech meters: packets in, readings and availability out.
+//! The owner of all meters of one make: frames in, readings and availability out.
 
 use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
 use std::time::Duration;
 
-use meter_protocols::brultech::Packet;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::entries::{Entries, Reason};
-use super::meter::Meter;
-use super::settings::{LinkId, LinkSettings, MeterSettings};
-use super::{kept, sensors};
+use super::settings::{LinkId, MeterSettings};
+use super::{Meter, Presence, kept};
 use crate::command::directory::Expected;
 use crate::ledger::{Entry, LedgerQueue};
 use crate::metrics::Metrics;
@@ -20,33 +18,33 @@ use crate::registry::Registry;
 use crate::registry::change::{Asked, ChangesIn};
 use crate::store::{MeterRow, Store, StoreError};
 
-/// A packet, as a connection hands it over.
+/// A frame, as a connection hands it over.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct Arrival<F> {
     /// The link it came by.
     pub link: LinkId,
     /// When it was complete, by the gateway's clock.
     pub at: Timestamp,
-    /// The packet.
-    pub packet: Box<Packet>,
+    /// The frame.
+    pub frame: Box<F>,
 }
 
-/// Where connections leave packets. Full, it makes them wait: the adapter itself waits for
+/// Where connections leave frames. Full, it makes them wait: the adapter itself waits for
 /// nothing that a meter or a subscriber could hold up.
-pub type Mailbox = mpsc::Sender<Arrival>;
+pub type Mailbox<F> = mpsc::Sender<Arrival<F>>;
 
 /// What the adapter needs; kept apart from [`run`](Adapter::run) so that it can be started again.
 #[derive(Debug)]
-pub struct Adapter {
+pub(crate) struct Adapter<M: Meter> {
     settings: Vec<MeterSettings>,
-    intake: Mutex<Intake>,
+    intake: Mutex<Intake<M::Frame>>,
     ledger: LedgerQueue,
     metrics: Metrics,
 }
 
 #[derive(Debug)]
-struct Intake {
-    arrivals: mpsc::Receiver<Arrival>,
+struct Intake<F> {
+    arrivals: mpsc::Receiver<Arrival<F>>,
     changes: mpsc::Receiver<Asked>,
 }
 
@@ -64,19 +62,17 @@ impl Left {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn load(store: &Store) -> Result<Left, StoreError> {
-        let rows = store.meters(Make::Brultech)?;
-        Ok(Left { rows, registry: Registry::load(store, Make::Brultech)? })
+    pub fn load(store: &Store, make: Make) -> Result<Left, StoreError> {
+        let rows = store.meters(make)?;
+        Ok(Left { rows, registry: Registry::load(store, make)? })
     }
 
-    /// Lets links expect the meters that go on in the place of those that the configuration names.
-    pub fn pass_on(&self, links: &mut [LinkSettings]) {
-        for link in links {
-            let in_entries = link.fahrenheit.iter_mut().filter_map(|(serial, _)| serial.as_mut());
-            for serial in link.serials.iter_mut().chain(in_entries) {
-                *serial = self.registry.successor(serial).to_owned();
-            }
-        }
+    /// The state of each meter that can be read, by serial number.
+    pub(crate) fn states<S: serde::de::DeserializeOwned>(&self) -> Vec<(String, S)> {
+        let read = |row: &MeterRow| match kept::read(row)? {
+            kept::Kept::Same(state) | kept::Kept::Handed(state) => Some((row.serial.clone(), state)),
+        };
+        self.rows.iter().filter_map(read).collect()
     }
 
     /// The meters that can be expected, by name and by serial number where that is known.
@@ -85,14 +81,14 @@ impl Left {
     }
 }
 
-impl Adapter {
+impl<M: Meter> Adapter<M> {
     /// An adapter for these configuration entries, where its connections leave packets, and where
     /// changes are asked for.
-    pub fn new(
+    pub(crate) fn new(
         settings: Vec<MeterSettings>,
         ledger: LedgerQueue,
         metrics: Metrics,
-    ) -> (Adapter, Mailbox, ChangesIn) {
+    ) -> (Adapter<M>, Mailbox<M::Frame>, ChangesIn) {
         let (mailbox, arrivals) = mpsc::channel(MAILBOX);
         let (asked, changes) = mpsc::channel(CHANGES);
         let intake = Mutex::new(Intake { arrivals, changes });
@@ -100,7 +96,7 @@ impl Adapter {
     }
 
     /// Says of every meter that it cannot be heard: before the first packet, and after a failure.
-    pub fn announce_offline(&self, left: &Left) {
+    pub(crate) fn announce_offline(&self, left: &Left) {
         let expected = left.expected(&self.settings).into_iter();
         let updates =
             expected.map(|meter| Update::Availability { name: meter.name, online: false });
@@ -109,10 +105,10 @@ impl Adapter {
     }
 
     /// Serves until every connection is gone. `left` is what earlier runs left on disk.
-    pub async fn run(&self, left: Left) -> Result<(), std::convert::Infallible> {
+    pub(crate) async fn run(&self, left: Left) -> Result<(), std::convert::Infallible> {
         let mut intake = self.intake.lock().await;
         let Intake { arrivals, changes } = &mut *intake;
-        let (mut meters, renamed) = Meters::new(&self.settings, left);
+        let (mut meters, renamed) = Meters::<M>::new(&self.settings, left);
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut entry = meters.found(renamed);
@@ -143,29 +139,26 @@ const CHANGES: usize = 16;
 const MAILBOX: usize = 1024;
 
 /// The meters heard since the start.
-pub(super) struct Meters {
+pub(super) struct Meters<M: Meter> {
     pub(super) entries: Entries,
     /// What is on disk of the others.
     pub(super) kept: HashMap<Arc<str>, MeterRow>,
-    pub(super) heard: HashMap<Key, Listening>,
+    pub(super) heard: HashMap<M::Key, Listening<M>>,
     pub(super) online: usize,
 }
 
-/// A meter's identity as packets carry it: kind, unit id and serial number.
-pub(super) type Key = (bool, u8, u16);
-
 /// A meter and whether it can be heard.
-pub(super) struct Listening {
-    pub(super) meter: Meter,
+pub(super) struct Listening<M> {
+    pub(super) meter: M,
     pub(super) online: bool,
     last: Instant,
     /// The longest recent time between two packets.
     interval: Option<Duration>,
 }
 
-impl Meters {
+impl<M: Meter> Meters<M> {
     /// The meters, and what is to be told of names that are others than in the last run.
-    pub(super) fn new(settings: &[MeterSettings], left: Left) -> (Meters, Vec<Update>) {
+    pub(super) fn new(settings: &[MeterSettings], left: Left) -> (Meters<M>, Vec<Update>) {
         let entries = Entries::new(settings, &left.rows, left.registry);
         let outdated = entries.outdated(&left.rows).into_iter();
         let renamed = outdated.map(|(from, to)| Update::Renamed { from, to }).collect();
@@ -180,14 +173,14 @@ impl Meters {
         (change.is_some() || !updates.is_empty()).then_some(Entry { keep: None, change, updates })
     }
 
-    pub(super) fn hear(&mut self, arrival: &Arrival, metrics: &Metrics) -> Option<Entry> {
-        let packet = &*arrival.packet;
-        let key = (packet.format.is_ecm(), packet.unit_id, packet.serial_number);
+    pub(super) fn hear(&mut self, arrival: &Arrival<M::Frame>, metrics: &Metrics) -> Option<Entry> {
+        let frame = &*arrival.frame;
+        let key = M::key(frame);
         let mut updates = Vec::with_capacity(2);
         let listening = match self.heard.entry(key) {
             hash_map::Entry::Occupied(known) => known.into_mut(),
             hash_map::Entry::Vacant(place) => {
-                let begun = Listening::begin(arrival, &mut self.entries, &mut self.kept);
+                let begun = Listening::<M>::begin(arrival, &mut self.entries, &mut self.kept);
                 let Ok((listening, before)) = begun else {
                     metrics.strange_packets.increment();
                     return self.found(updates);
@@ -198,9 +191,15 @@ impl Meters {
             }
         };
         let change = self.entries.found(&mut updates);
-        let heard = listening.meter.hear(packet, arrival.at);
+        let heard = listening.meter.hear(frame, arrival.at);
         let name = Arc::clone(&listening.meter.device().name);
-        if listening.note_packet() {
+        let presence = M::presence(frame);
+        if presence == Presence::Gone && std::mem::replace(&mut listening.online, false) {
+            self.online -= 1;
+            tracing::warn!(meter = %name, "offline: the way to it is lost");
+            updates.push(Update::Availability { name: Arc::clone(&name), online: false });
+        }
+        if presence == Presence::Here && listening.note_packet() {
             self.online += 1;
             tracing::info!(meter = %name, serial = %listening.meter.device().serial, "online");
             updates.push(Update::Availability { name: Arc::clone(&name), online: true });
@@ -210,8 +209,14 @@ impl Meters {
             metrics.corrections.increment();
             updates.push(Update::Correction(Arc::new(correction)));
         }
-        updates.push(Update::Readings(heard.set));
-        Some(Entry { keep: listening.row(), change, updates })
+        updates.extend(listening.meter.take_past().into_iter().map(Update::Backlog));
+        updates.push(match heard.set.readings.is_empty() {
+            true => Update::Described(Arc::clone(listening.meter.device())),
+            false => Update::Readings(heard.set),
+        });
+        updates.extend(heard.earlier.into_iter().map(Update::Readings));
+        let keep = listening.meter.take_changed().then(|| listening.row()).flatten();
+        Some(Entry { keep, change, updates })
     }
 
     /// Meters that have been silent for too long.
@@ -248,19 +253,19 @@ impl Meters {
     }
 }
 
-impl Listening {
+impl<M: Meter> Listening<M> {
     /// A meter that is heard for the first time, and the name it was expected under where that is
     /// another.
     fn begin(
-        arrival: &Arrival,
+        arrival: &Arrival<M::Frame>,
         entries: &mut Entries,
         kept: &mut HashMap<Arc<str>, MeterRow>,
-    ) -> Result<(Listening, Option<Arc<str>>), Reason> {
-        let packet = &*arrival.packet;
-        let serial = Arc::from(packet.serial());
-        let claim = entries.claim(&serial, sensors::model(packet.format), arrival.link)?;
+    ) -> Result<(Listening<M>, Option<Arc<str>>), Reason> {
+        let frame = &*arrival.frame;
+        let serial = M::serial(frame);
+        let claim = entries.claim(&serial, M::model(frame), arrival.link)?;
         let left = kept.remove(&serial).and_then(|row| kept::read(&row));
-        let meter = Meter::new(packet, arrival.at, claim.settings, claim.standing, left);
+        let meter = M::begin(frame, arrival.at, claim.settings, claim.standing, left);
         let listening = Listening { meter, online: false, last: Instant::now(), interval: None };
         Ok((listening, claim.before))
     }
@@ -289,7 +294,7 @@ impl Listening {
     /// What is to be on disk of it.
     pub(super) fn row(&self) -> Option<MeterRow> {
         let device = self.meter.device();
-        kept::row(&device.serial, &device.name, self.meter.state())
+        kept::row(M::MAKE, &device.serial, &device.name, self.meter.state())
     }
 }
 

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Entries, Entry, Member};
-use crate::adapters::brultech::settings::MeterSettings;
+use crate::adapters::fleet::settings::MeterSettings;
 use crate::command::directory::Expected;
-use crate::model::Make;
 use crate::registry::Registry;
 use crate::store::{Changes, MeterRow};
 
@@ -14,12 +13,13 @@ impl Entries {
     /// `rows`: what earlier runs have kept. An entry without a serial number stays with the meter
     /// that had its name, so that two meters on one link do not change names because the other one
     /// was heard first after a restart.
-    pub(in crate::adapters::brultech) fn new(
+    pub(in crate::adapters::fleet) fn new(
         settings: &[MeterSettings],
         rows: &[MeterRow],
         registry: Registry,
     ) -> Entries {
         let mut entries = Entries {
+            make: registry.make(),
             entries: Vec::with_capacity(settings.len()),
             registry,
             known: BTreeMap::new(),
@@ -113,7 +113,7 @@ impl Entries {
     }
 
     /// The names of earlier runs that nobody has any more, each with the one in its place.
-    pub(in crate::adapters::brultech) fn outdated(
+    pub(in crate::adapters::fleet) fn outdated(
         &self,
         rows: &[MeterRow],
     ) -> Vec<(Arc<str>, Arc<str>)> {
@@ -126,8 +126,8 @@ impl Entries {
     }
 
     /// The meters that can be expected, by name and by serial number where that is known.
-    pub(in crate::adapters::brultech) fn expected(&self) -> Vec<Expected> {
-        let make = Make::Brultech;
+    pub(in crate::adapters::fleet) fn expected(&self) -> Vec<Expected> {
+        let make = self.make;
         let of_nobody = self.entries.iter().filter(|entry| entry.taken_by.is_none());
         let of_nobody = of_nobody.map(|entry| Expected {
             name: Arc::clone(&entry.settings.name),
