@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard};
-use crate::adapters::fluksometer::{self, Shared};
 use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
+use crate::adapters::fluksometer::{self, Shared};
 use crate::bridge::{Bridge, BridgeError, Reload};
 use crate::broker::{FilterError, Link, Numbers, Service, ServiceError};
 use crate::bus::{Bus, Queue};
@@ -297,7 +297,13 @@ impl Gateway {
         spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
         spawn_adapter(&mut adapters, fluksometers, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
-        fluksometers::listen(&mut links, &self.fluksometers, &fluksometers_left, shared, &stop_links);
+        fluksometers::listen(
+            &mut links,
+            &self.fluksometers,
+            &fluksometers_left,
+            shared,
+            &stop_links,
+        );
         for (make, id, link) in self.links {
             let (stop, metrics) = (stop_links.clone(), metrics.clone());
             match make {

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub use brultech::{CHANNELS, Counts, Ecm, Gem, Kind, PASSWORD, Settings, SimulatedMeter, State};
 pub use flukso::{
     FluksoManners, FluksoSimulation, FluksoSimulator, FluksoWay, Fluksometer, Generation, Live,
+    flukso_id,
 };
 pub use heard::Heard;
 pub use house::House;

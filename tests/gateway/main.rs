@@ -22,6 +22,7 @@ mod clients;
 mod commandline;
 mod commands;
 mod counters;
+mod demo;
 mod directions;
 mod documents;
 mod fluksometer;

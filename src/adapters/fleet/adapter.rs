@@ -70,7 +70,9 @@ impl Left {
     /// The state of each meter that can be read, by serial number.
     pub(crate) fn states<S: serde::de::DeserializeOwned>(&self) -> Vec<(String, S)> {
         let read = |row: &MeterRow| match kept::read(row)? {
-            kept::Kept::Same(state) | kept::Kept::Handed(state) => Some((row.serial.clone(), state)),
+            kept::Kept::Same(state) | kept::Kept::Handed(state) => {
+                Some((row.serial.clone(), state))
+            }
         };
         self.rows.iter().filter_map(read).collect()
     }

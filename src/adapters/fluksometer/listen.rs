@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::documents::State;
 use super::local::Local;
+use super::meter::Frame;
 use super::past::{Ask, Keeper, Past};
 use super::reader::{Claims, Reader};
 use super::settings::{Plan, Source};
-use super::meter::Frame;
 use crate::adapters::fleet::{Arrival, Left, LinkId, Mailbox};
 use crate::broker::{
     ExternalError, FilterError, Guest, GuestLink, GuestSubscription, Link, Message, QoS, Received,
@@ -80,9 +80,10 @@ pub(crate) fn listeners(plan: &Plan, left: &Left, mut shared: Shared) -> Vec<Lis
     let states = left.states::<State>().into_iter();
     let states: Vec<(Id, State)> =
         states.filter_map(|(serial, state)| Some((serial.parse().ok()?, state))).collect();
-    let named = plan.meters.iter().filter_map(|meter| {
-        Some((meter.serial.as_deref()?.parse().ok()?, meter.link.0))
-    });
+    let named = plan
+        .meters
+        .iter()
+        .filter_map(|meter| Some((meter.serial.as_deref()?.parse().ok()?, meter.link.0)));
     let kept = states.iter().filter_map(|(id, state)| {
         let place = plan.links.iter().position(|link| link.key() == state.link)?;
         Some((*id, place))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::sensor::{Sections, Sensor, hex};
-use super::{Generation, flm02, flm03};
+use super::{Generation, flm02, flm03, flukso_id};
 use crate::simulator::house::House;
 
 /// A simulated Fluksometer; nothing in it changes.
@@ -47,19 +47,11 @@ impl Fluksometer {
         step: i64,
         (now, past): (i64, i64),
     ) -> Fluksometer {
-        let (serial, sections) = match generation {
-            Generation::Flm02 => {
-                let serial = format!("FL02{:06}", 10_001 + n);
-                let sections = flm02::sensors(&serial);
-                (serial, sections)
-            }
-            Generation::Flm03 => {
-                let serial = format!("FL03{:06}", 10_001 + n);
-                let sections = flm03::sensors(&serial);
-                (serial, sections)
-            }
+        let (serial, id) = (serial(generation, n), flukso_id(generation, n));
+        let sections = match generation {
+            Generation::Flm02 => flm02::sensors(&serial),
+            Generation::Flm03 => flm03::sensors(&serial),
         };
-        let id = hex(&format!("simulated/{serial}"));
         let Sections { document, sensors, .. } = sections;
         let documents = documents(generation, &id, &serial, &json!(document).to_string());
         let begin = (now - past).div_euclid(FIRST_WINDOW) * FIRST_WINDOW;
@@ -105,6 +97,15 @@ impl Fluksometer {
         }
         found
     }
+}
+
+/// Ten characters.
+pub(super) fn serial(generation: Generation, n: u32) -> String {
+    let kind = match generation {
+        Generation::Flm02 => "FL02",
+        Generation::Flm03 => "FL03",
+    };
+    format!("{kind}{:06}", 10_001 + n)
 }
 
 fn documents(generation: Generation, id: &str, serial: &str, sensor: &str) -> Vec<Retained> {

@@ -157,6 +157,11 @@ impl FluksoSimulator {
     }
 }
 
+/// The device id of Fluksometer `n` of a simulation.
+pub fn flukso_id(generation: Generation, n: u32) -> String {
+    sensor::hex(&format!("simulated/{}", meter::serial(generation, n)))
+}
+
 fn meters(simulation: &FluksoSimulation, manners: &FluksoManners) -> Vec<Watched<Live>> {
     let house = Arc::new(House::new(simulation.seed));
     let (now, poked) = (manners.now(), Arc::new(Notify::new()));
