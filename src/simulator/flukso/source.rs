@@ -328,7 +328,7 @@ fn noise(at: i64, salt: u64) -> f64 {
 /// A P1 telegram comes so often (DSMR 4).
 const TELEGRAM: i64 = 10;
 /// A radio packet comes so often; real sensors let minutes pass.
-const RADIO: i64 = 30;
+const RADIO: i64 = 20;
 
 #[cfg(test)]
 mod tests {
