@@ -43,6 +43,35 @@ impl Gauge {
     }
 }
 
+/// A share of a number that several parts make up together; given back when dropped.
+#[derive(Debug)]
+pub struct Share {
+    whole: Gauge,
+    own: u64,
+}
+
+impl Gauge {
+    /// A share of nothing yet.
+    pub fn share(&self) -> Share {
+        Share { whole: self.clone(), own: 0 }
+    }
+}
+
+impl Share {
+    /// Sets the share.
+    pub fn set(&mut self, value: u64) {
+        // Wraps where it falls, and the sum is right all the same.
+        self.whole.0.fetch_add(value.wrapping_sub(self.own), Ordering::Relaxed);
+        self.own = value;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 /// One more, for as long as it lives.
 #[derive(Debug)]
 pub struct Held(Gauge);

@@ -50,13 +50,10 @@ pub fn of_url(url: &SecretUrl) -> Result<Endpoint, String> {
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     let address = if has_port { host.to_owned() } else { format!("{host}:{default_port}") };
     let address = address.parse().map_err(|_| {
-        format!(
-            "\"{url}\" has nothing after host and port, and a port from 1 to 65535: {example}"
-        )
+        format!("\"{url}\" has nothing after host and port, and a port from 1 to 65535: {example}")
     })?;
     let bad = || format!("\"{url}\": user and password may hold % only as in %40 for @");
-    let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, "")))
-    {
+    let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
         Some((user, password)) => {
             (Some(decoded(user).ok_or_else(bad)?), Some(decoded(password).ok_or_else(bad)?))
         }
@@ -72,7 +69,9 @@ pub fn of_url(url: &SecretUrl) -> Result<Endpoint, String> {
 /// # Errors
 /// What is wrong with it, never with a password.
 pub fn local_api(url: &SecretUrl) -> Result<HostPort, String> {
-    let wrong = || format!("\"{url}\" is no address of a local API: write http://host:8080, nothing behind it");
+    let wrong = || {
+        format!("\"{url}\" is no address of a local API: write http://host:8080, nothing behind it")
+    };
     let rest = url.reveal().strip_prefix("http://").ok_or_else(wrong)?;
     let host = rest.strip_suffix('/').unwrap_or(rest);
     if host.contains(['@', '/', '?']) {

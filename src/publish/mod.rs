@@ -195,8 +195,11 @@ impl Publisher {
                 }
             }
         }
-        known.pulses = set.pulses;
-        channels::publish(&mut self.batch, known, set.at);
+        // What a gas meter said an hour ago is summed up with the next telegram.
+        if !set.is_of_attached() {
+            known.pulses = set.pulses;
+            channels::publish(&mut self.batch, known, set.at);
+        }
     }
 
     /// Nothing of the meter is left under its old name.

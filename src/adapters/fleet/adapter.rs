@@ -70,7 +70,9 @@ impl Left {
     /// The state of each meter that can be read, by serial number.
     pub(crate) fn states<S: serde::de::DeserializeOwned>(&self) -> Vec<(String, S)> {
         let read = |row: &MeterRow| match kept::read(row)? {
-            kept::Kept::Same(state) | kept::Kept::Handed(state) => Some((row.serial.clone(), state)),
+            kept::Kept::Same(state) | kept::Kept::Handed(state) => {
+                Some((row.serial.clone(), state))
+            }
         };
         self.rows.iter().filter_map(read).collect()
     }
@@ -100,7 +102,6 @@ impl<M: Meter> Adapter<M> {
         let expected = left.expected(&self.settings).into_iter();
         let updates =
             expected.map(|meter| Update::Availability { name: meter.name, online: false });
-        self.metrics.meters_online.set(0);
         self.ledger.push_now(Entry::telling(updates.collect()));
     }
 
@@ -108,6 +109,7 @@ impl<M: Meter> Adapter<M> {
     pub(crate) async fn run(&self, left: Left) -> Result<(), std::convert::Infallible> {
         let mut intake = self.intake.lock().await;
         let Intake { arrivals, changes } = &mut *intake;
+        let mut online = self.metrics.meters_online.share();
         let (mut meters, renamed) = Meters::<M>::new(&self.settings, left);
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -116,7 +118,7 @@ impl<M: Meter> Adapter<M> {
             if let Some(entry) = entry {
                 self.ledger.push(entry).await;
             }
-            self.metrics.meters_online.set(meters.online as u64);
+            online.set(meters.online as u64);
             entry = tokio::select! {
                 arrival = arrivals.recv() => match arrival {
                     Some(arrival) => meters.hear(&arrival, &self.metrics),

@@ -169,7 +169,10 @@ fn slot(
         gauge,
         counter,
         constant: constant.map(|one| (one * 1000.0).round() as i64),
-        clamp: model == Model::Flm03 && section.class.is_none() && section.subtype.is_some() && !is_pulse,
+        clamp: model == Model::Flm03
+            && section.class.is_none()
+            && section.subtype.is_some()
+            && !is_pulse,
         own: Some(Arc::new(OwnSection {
             rid: section.rid,
             record: section.tmpo.then_some(match section.data_type {
@@ -184,8 +187,23 @@ fn slot(
 fn kind(text: &str) -> Option<SensorType> {
     use SensorType::*;
     let all = [
-        Electricity, Gas, Water, Temperature, Heat, Fuel, Pellet, Time, Humidity, Battery, Light,
-        Pressure, Error, Movement, Vibration, Proximity, Other,
+        Electricity,
+        Gas,
+        Water,
+        Temperature,
+        Heat,
+        Fuel,
+        Pellet,
+        Time,
+        Humidity,
+        Battery,
+        Light,
+        Pressure,
+        Error,
+        Movement,
+        Vibration,
+        Proximity,
+        Other,
     ];
     all.into_iter().find(|kind| kind.as_str() == text)
 }

@@ -106,7 +106,11 @@ impl<'a> Local<'a> {
                 Err(fault) => {
                     let words = fault.to_string();
                     if said != words {
-                        tracing::warn!(address = self.address, reason = words, "no readings from a fluksometer; trying again");
+                        tracing::warn!(
+                            address = self.address,
+                            reason = words,
+                            "no readings from a fluksometer; trying again"
+                        );
                         said = words;
                     }
                     self.frame(Presence::Gone)
@@ -195,7 +199,8 @@ fn whole(mut rest: &[u8]) -> Result<Vec<u8>, Fault> {
         let end = rest.windows(2).position(|two| two == b"\r\n").ok_or_else(cut)?;
         let size = std::str::from_utf8(&rest[..end]).unwrap_or_default();
         let size = size.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(size, 16).map_err(|_| Fault::Malformed("a chunk has no size"))?;
+        let size =
+            usize::from_str_radix(size, 16).map_err(|_| Fault::Malformed("a chunk has no size"))?;
         if size == 0 {
             return Ok(whole);
         }

@@ -30,7 +30,7 @@ mod safe;
 mod settings;
 
 pub(crate) use listen::{Listener, Shared, listeners};
-pub(crate) use meter::{Frame, Meter};
+pub(crate) use meter::Meter;
 pub use past::{BlockKey, Keeper, Tail};
-pub use settings::{LocalSensor, Source};
 pub(crate) use settings::Plan;
+pub use settings::{LocalSensor, Source};

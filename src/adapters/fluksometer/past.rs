@@ -180,7 +180,10 @@ mod tests {
         let id = Id([1; 16]);
         let bid = |stored, heard| entry(id, 2, stored, heard)["bid"].as_i64().unwrap();
         let nothing = entry(id, 2, None, Some(1_459_065_180));
-        assert_eq!((&nothing["rid"], &nothing["lvl"], &nothing["bid"]), (&json!(0), &json!(0), &json!(0)));
+        assert_eq!(
+            (&nothing["rid"], &nothing["lvl"], &nothing["bid"]),
+            (&json!(0), &json!(0), &json!(0))
+        );
         let tail = Tail { rid: 2, level: 12, bid: 1_459_064_832 };
         assert_eq!(bid(Some(tail), None), 1_459_064_832 + 4096 - 512);
         // The last reading came before the end of what is stored: the connection was cut there.

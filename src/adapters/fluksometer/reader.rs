@@ -123,7 +123,9 @@ impl Reader {
         if self.is_not_for_us(device) {
             return;
         }
-        let Ok(text) = std::str::from_utf8(&received.payload) else { return self.refuse(received, "it is not text") };
+        let Ok(text) = std::str::from_utf8(&received.payload) else {
+            return self.refuse(received, "it is not text");
+        };
         if text.is_empty() {
             return;
         }
@@ -168,7 +170,8 @@ impl Reader {
     /// another link has it.
     fn is_not_for_us(&self, device: Id) -> bool {
         let other = self.claims.lock().get(&device).is_some_and(|place| *place != self.place);
-        other || (!self.devices.contains_key(&device) && self.authored.has(DeviceId::from(device.0)))
+        other
+            || (!self.devices.contains_key(&device) && self.authored.has(DeviceId::from(device.0)))
     }
 
     /// The device, if there is room for it.
@@ -223,7 +226,9 @@ impl Reader {
         let Some(known) = self.devices.get_mut(&device) else { return };
         let layout = match Layout::read(device, &known.documents, self.ours) {
             Ok(layout) => Arc::new(layout),
-            Err(error) => return tracing::warn!(%device, %error, "the configuration of a fluksometer cannot be read"),
+            Err(error) => {
+                return tracing::warn!(%device, %error, "the configuration of a fluksometer cannot be read");
+            }
         };
         if let Some(before) = &known.layout {
             if **before == *layout {
@@ -300,7 +305,9 @@ impl Reader {
         let held: Vec<Id> = self
             .devices
             .iter()
-            .filter(|(_, known)| known.held.is_some_and(|since| now.since(since).as_millis() >= HOLD_MS))
+            .filter(|(_, known)| {
+                known.held.is_some_and(|since| now.since(since).as_millis() >= HOLD_MS)
+            })
             .map(|(id, _)| *id)
             .collect();
         for device in held {
@@ -339,9 +346,18 @@ impl Reader {
         let before = self.metrics.flukso_refused.get();
         // Whoever sends nonsense sends it again and again.
         if before.is_power_of_two() {
-            tracing::warn!(topic = &*received.topic, reason, before, "a message of a fluksometer is passed over");
+            tracing::warn!(
+                topic = &*received.topic,
+                reason,
+                before,
+                "a message of a fluksometer is passed over"
+            );
         } else {
-            tracing::debug!(topic = &*received.topic, reason, "a message of a fluksometer is passed over");
+            tracing::debug!(
+                topic = &*received.topic,
+                reason,
+                "a message of a fluksometer is passed over"
+            );
         }
     }
 }
@@ -366,7 +382,9 @@ impl Known {
 
     /// Whether the gateway has published this text in the place of the device's.
     fn published(&self, document: Document, text: &str) -> bool {
-        let Some(own) = self.layout.as_ref().and_then(|layout| layout.own.as_ref()) else { return false };
+        let Some(own) = self.layout.as_ref().and_then(|layout| layout.own.as_ref()) else {
+            return false;
+        };
         let ours = match document {
             Document::Sensor => &own.sensor,
             Document::Kube => &own.kube,
@@ -376,7 +394,14 @@ impl Known {
     }
 
     /// Takes a reading if its time is to be believed.
-    fn put(&mut self, reading: Reading, counts: bool, time: i64, now: Timestamp, metrics: &Metrics) {
+    fn put(
+        &mut self,
+        reading: Reading,
+        counts: bool,
+        time: i64,
+        now: Timestamp,
+        metrics: &Metrics,
+    ) {
         let gate = self.gates.entry((reading.sensor, counts)).or_default();
         let past = match gate.judge(time, now.seconds()) {
             Verdict::Now => false,

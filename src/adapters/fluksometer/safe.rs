@@ -33,7 +33,11 @@ pub(super) fn documents(
     let kube = kube(own_kube.clone().unwrap_or_default(), sections, on_our_broker);
     let mut sensor = sensors(object, sections, &flx, &kube, model);
     let given = |safe: &Map<String, Value>, own: Option<&Map<String, Value>>| {
-        if on_our_broker && own == Some(safe) { String::new() } else { Value::Object(safe.clone()).to_string() }
+        if on_our_broker && own == Some(safe) {
+            String::new()
+        } else {
+            Value::Object(safe.clone()).to_string()
+        }
     };
     let sensor = if on_our_broker && sensor == *object {
         String::new()
@@ -83,9 +87,7 @@ fn flx(mut flx: Map<String, Value>, sections: &[Section], model: Model) -> Map<S
 
 fn kube(mut kube: Map<String, Value>, sections: &[Section], keep_keys: bool) -> Map<String, Value> {
     kube.retain(|_, section| section.is_object());
-    let main = kube
-        .entry("main")
-        .or_insert_with(|| json!({"encryption": 0, "max_nodes": 0}));
+    let main = kube.entry("main").or_insert_with(|| json!({"encryption": 0, "max_nodes": 0}));
     if let Value::Object(main) = main
         && !keep_keys
     {

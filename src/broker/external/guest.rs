@@ -152,7 +152,10 @@ impl GuestSubscription {
 /// The words for a fault, about the key that stands in a meter's entry.
 pub(super) fn in_words_of_a_link(reason: &str) -> String {
     reason
-        .replace("the user in broker.external.url and broker.external.password", "user and password of link.mqtt")
+        .replace(
+            "the user in broker.external.url and broker.external.password",
+            "user and password of link.mqtt",
+        )
         .replace("broker.external.url", "link.mqtt")
         .replace("broker.external.", "link.mqtt, ")
 }

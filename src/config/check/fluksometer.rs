@@ -80,18 +80,27 @@ impl Check<'_> {
                 continue;
             }
             if settings.id.is_none() {
-                self.report(&key, "has no id: write the sensor's, 32 digits, as the Fluksometer's page shows it");
+                self.report(
+                    &key,
+                    "has no id: write the sensor's, 32 digits, as the Fluksometer's page shows it",
+                );
             }
             let is_volume = matches!(settings.medium, Some(Medium::Gas | Medium::Water));
             if is_volume && !name.starts_with("pulse") {
-                self.report(&format!("{key}.type"), "gas and water are counted by pulses: call the channel pulse1, pulse2…");
+                self.report(
+                    &format!("{key}.type"),
+                    "gas and water are counted by pulses: call the channel pulse1, pulse2…",
+                );
             }
             let own = [
                 ("constant", settings.constant.is_some()),
                 ("multiplier", self.given(&format!("{key}.multiplier"))),
             ];
             for (part, _) in own.iter().filter(|(_, given)| *given) {
-                self.report(&format!("{key}.{part}"), "is the Fluksometer's own: set it there, and leave it out here");
+                self.report(
+                    &format!("{key}.{part}"),
+                    "is the Fluksometer's own: set it there, and leave it out here",
+                );
             }
             self.role(&key, name, settings);
         }
@@ -113,7 +122,8 @@ impl Check<'_> {
 
     fn role(&mut self, key: &str, name: &str, settings: &Settings) {
         if settings.role.counts_both_ways() && !name.starts_with("ch") {
-            let message = format!("{name} counts one way only: grid, solar and battery are for clamps, ch1…");
+            let message =
+                format!("{name} counts one way only: grid, solar and battery are for clamps, ch1…");
             self.report(&format!("{key}.role"), message);
         }
     }

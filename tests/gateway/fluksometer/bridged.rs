@@ -55,13 +55,17 @@ async fn its_readings_are_there_once_and_its_documents_are_made_whole() {
 
     // What the gateway has published is not taken for the device's, however often it comes.
     let before = subscriber.payloads(&format!("/device/{DEVICE}/config/sensor"));
-    let ours = Said { topic: format!("/device/{DEVICE}/config/sensor"), payload: before.last().unwrap().clone(), retain: true };
+    let ours = Said {
+        topic: format!("/device/{DEVICE}/config/sensor"),
+        payload: before.last().unwrap().clone(),
+        retain: true,
+    };
     bridge.say(&[ours.clone(), ours]).await;
-    let later = session("flm02b").pop().unwrap();
-    let (_, value, _) = reading(&later.payload);
-    let time = meterbridge::model::Timestamp::now().seconds() + 5;
-    bridge.publish(&later.topic, &format!("[{time},{},\"°C\"]", value / 1000 - 1), true).await;
-    subscriber.packets("any", 2).await;
+    let packets = subscriber.payloads("powermeter/any/state/channels").len();
+    let later = readings.last().unwrap();
+    let time = reading(&later.payload).0 + 5;
+    bridge.publish(&later.topic, &format!("[{time},-2,\"°C\"]"), true).await;
+    subscriber.packets("any", packets + 1).await;
     let after = subscriber.payloads(&format!("/device/{DEVICE}/config/sensor"));
     assert_eq!(after.len(), before.len() + 2, "and is not answered");
     assert_eq!(gateway.metric("meterbridge_flukso_refused_total").await, 0);

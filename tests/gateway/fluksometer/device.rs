@@ -98,6 +98,8 @@ impl Flm {
     /// An entry with this link.
     pub(crate) fn entry(&self, name: &str) -> String {
         let address = self.address;
-        format!("\n  - name: {name}\n    kind: fluksometer\n    link: {{mqtt: \"mqtt://{address}\"}}\n")
+        format!(
+            "\n  - name: {name}\n    kind: fluksometer\n    link: {{mqtt: \"mqtt://{address}\"}}\n"
+        )
     }
 }

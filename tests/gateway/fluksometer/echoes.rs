@@ -108,6 +108,8 @@ async fn documents_of_a_gateway_that_is_gone_are_not_taken_for_a_fluksometers() 
     let gateway = second.start().await;
     let (documents, readings) = parts(session("flm02b"));
     broker.say(&documents);
+    // The device's own, and the gateway's in its place.
+    subscriber.on(&format!("/device/{DEVICE}/config/sensor"), 2).await;
     broker.say(&readings);
     subscriber.packets("cellar", 1).await;
     let device = device_id(GEM);
