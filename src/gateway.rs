@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::config::watch::Watched;
 use crate::homeassistant;
 use crate::homeassistant::Office;
+use crate::journal::{self, Journal, JournalError};
 use crate::ledger;
 use crate::links;
 use crate::metrics::Metrics;
@@ -54,6 +55,8 @@ pub struct Gateway {
     meters: Vec<MeterSettings>,
     store: Store,
     lock: DirectoryLock,
+    journal: Journal,
+    journal_writer: journal::Writer,
     mqtt_access: MqttAccess,
     api_access: ApiAccess,
     tokens: Tokens,
@@ -85,6 +88,9 @@ pub enum GatewayError {
     /// The state on disk cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The file of journal and history cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The broker's port is not to be had, or the broker, or the way to another, failed.
     #[error(transparent)]
     Broker(#[from] ServiceError),
@@ -129,6 +135,9 @@ impl Gateway {
     pub async fn build(config: &Config) -> Result<Gateway, GatewayError> {
         let lock = DirectoryLock::take(&config.data_dir)?;
         let store = Store::open(&config.data_dir)?;
+        let metrics = Metrics::default();
+        let (journal, journal_writer) =
+            Journal::open(&config.data_dir, config.journal.settings(), metrics.clone())?;
         let tokens = Tokens::load(&config.data_dir)?;
         let broker = open_broker(config).await?;
         let web = bind_web(config).await?;
@@ -160,9 +169,11 @@ impl Gateway {
             meters: plan.meters,
             store,
             lock,
+            journal,
+            journal_writer,
             homeassistant: links::homeassistant(config),
             data_dir: config.data_dir.clone(),
-            metrics: Metrics::default(),
+            metrics,
             addresses,
             reload: None,
         })
@@ -171,6 +182,11 @@ impl Gateway {
     /// Where the gateway can be reached once it runs.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The readings as they are kept for those who must not lose one.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Runs until `shutdown`, then ends in order within ten seconds.
@@ -204,6 +220,8 @@ impl Gateway {
             });
         bus.add(Arc::clone(&updates));
         let news = bus.subscribe(ANNOUNCER_QUEUE, metrics.dropped_updates.clone());
+        let journalled = journal::queue(&metrics);
+        bus.add(Arc::clone(&journalled));
         let numbers = self.broker.numbers();
 
         let mut servers = Group::default();
@@ -263,6 +281,8 @@ impl Gateway {
             Arc::clone(live).follow(Arc::clone(updates), link.clone())
         };
         spawn_part(&mut pipeline, "live", hub, follow, &stop_links, &metrics);
+        // Those who read the journal end when the writer has: everything is on disk then.
+        pipeline.spawn("journal", self.journal_writer.run(journalled));
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);
 

@@ -33,6 +33,7 @@ pub mod error;
 pub mod gateway;
 pub mod health;
 pub mod homeassistant;
+pub mod journal;
 pub mod ledger;
 mod links;
 pub mod log;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::journal::Readers;
 use crate::tally::Tallies;
 
 /// A number that only grows, shared by whoever counts.
@@ -69,12 +70,15 @@ macro_rules! metrics {
             $(#[doc = $help] pub $field: $kind,)*
             /// What is counted of each meter.
             pub meters: Tallies,
+            /// How far everybody is who reads the journal.
+            pub readers: Readers,
         }
 
         impl Metrics {
             /// The numbers in Prometheus' text format.
             pub fn render(&self, out: &mut String) {
                 $(render(out, $name, $help, stringify!($kind), self.$field.get());)*
+                self.readers.render(out);
             }
         }
     };
@@ -104,6 +108,21 @@ metrics! {
         "Times that counter state was written to disk.";
     state_write_failures: Counter = "meterbridge_state_write_failures_total",
         "Times that counter state could not be written to disk.";
+    journal_records: Gauge = "meterbridge_journal_records", "Records in the journal.";
+    journal_bytes: Gauge = "meterbridge_journal_bytes", "What the journal's records take, about.";
+    journal_last: Gauge = "meterbridge_journal_last", "The number of the journal's newest record.";
+    journal_needed: Gauge = "meterbridge_journal_needed",
+        "The number of the oldest record that a reader of the journal still needs.";
+    journal_commits: Counter = "meterbridge_journal_commits_total",
+        "Times that the journal was written to disk.";
+    journal_failures: Counter = "meterbridge_journal_failures_total",
+        "Times that the journal could not be written to disk.";
+    journal_lost: Counter = "meterbridge_journal_lost_total",
+        "Sets of readings that the journal has lost, because the disk did not take them.";
+    journal_cut: Counter = "meterbridge_journal_cut_total",
+        "Records that went for journal.size although a reader needed them.";
+    journal_unreadable: Counter = "meterbridge_journal_unreadable_total",
+        "Records of the journal that could not be read.";
     polls: Counter = "meterbridge_polls_total", "Times that a meter was asked for a packet.";
     failed_polls: Counter = "meterbridge_failed_polls_total",
         "Times that a meter was asked for a packet in vain.";

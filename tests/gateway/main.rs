@@ -25,6 +25,7 @@ mod documents;
 mod glitches;
 mod identity;
 mod ingest;
+mod journal;
 mod links;
 mod mistakes;
 mod noise;
