@@ -33,6 +33,7 @@ use crate::config::Config;
 use crate::config::watch::Watched;
 use crate::homeassistant;
 use crate::homeassistant::Office;
+use crate::journal::{self, Journal, JournalError};
 use crate::ledger;
 use crate::links;
 use crate::metrics::Metrics;
@@ -59,6 +60,8 @@ pub struct Gateway {
     fluksometers: fluksometer::Plan,
     store: Store,
     lock: DirectoryLock,
+    journal: Journal,
+    journal_writer: journal::Writer,
     mqtt_access: MqttAccess,
     api_access: ApiAccess,
     tokens: Tokens,
@@ -90,6 +93,9 @@ pub enum GatewayError {
     /// The state on disk cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The file of journal and history cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The broker's port is not to be had, or the broker, or the way to another, failed.
     #[error(transparent)]
     Broker(#[from] ServiceError),
@@ -134,6 +140,9 @@ impl Gateway {
     pub async fn build(config: &Config) -> Result<Gateway, GatewayError> {
         let lock = DirectoryLock::take(&config.data_dir)?;
         let store = Store::open(&config.data_dir)?;
+        let metrics = Metrics::default();
+        let (journal, journal_writer) =
+            Journal::open(&config.data_dir, config.journal.settings(), metrics.clone())?;
         let tokens = Tokens::load(&config.data_dir)?;
         let broker = open_broker(config).await?;
         let web = bind_web(config).await?;
@@ -169,9 +178,11 @@ impl Gateway {
             links: open,
             store,
             lock,
+            journal,
+            journal_writer,
             homeassistant: links::homeassistant(config),
             data_dir: config.data_dir.clone(),
-            metrics: Metrics::default(),
+            metrics,
             addresses,
             reload: None,
         })
@@ -180,6 +191,11 @@ impl Gateway {
     /// Where the gateway can be reached once it runs.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The readings as they are kept for those who must not lose one.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Runs until `shutdown`, then ends in order within ten seconds.
@@ -215,6 +231,8 @@ impl Gateway {
             });
         bus.add(Arc::clone(&updates));
         let news = bus.subscribe(ANNOUNCER_QUEUE, metrics.dropped_updates.clone());
+        let journalled = journal::queue(&metrics);
+        bus.add(Arc::clone(&journalled));
         let numbers = self.broker.numbers();
 
         let mut servers = Group::default();
@@ -303,6 +321,8 @@ impl Gateway {
             Arc::clone(live).follow(Arc::clone(updates), link.clone())
         };
         spawn_part(&mut pipeline, "live", hub, follow, &stop_links, &metrics);
+        // Those who read the journal end when the writer has: everything is on disk then.
+        pipeline.spawn("journal", self.journal_writer.run(journalled));
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::documents::State;
 use super::local::Local;
 use super::meter::Frame;
-use super::past::{Ask, Keeper, Past};
+use super::past::{Ask, Past};
 use super::reader::{Claims, Reader};
 use super::settings::{Plan, Source};
 use crate::adapters::fleet::{Arrival, Left, LinkId, Mailbox};
@@ -23,6 +23,7 @@ use crate::broker::{
     ExternalError, FilterError, Guest, GuestLink, GuestSubscription, Link, Message, QoS, Received,
     Subscription,
 };
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::model::Timestamp;
 use crate::publish::Authored;
@@ -50,25 +51,25 @@ pub(crate) struct Shared {
     link: Link,
     authored: Authored,
     mailbox: Mailbox<Frame>,
-    keeper: Option<Arc<dyn Keeper>>,
+    history: Option<History>,
     metrics: Metrics,
     claims: Claims,
 }
 
 impl Shared {
-    /// Without a keeper of histories.
+    /// Without histories.
     pub(crate) fn new(
         link: Link,
         authored: Authored,
         mailbox: Mailbox<Frame>,
         metrics: Metrics,
     ) -> Shared {
-        Shared { link, authored, mailbox, keeper: None, metrics, claims: Claims::default() }
+        Shared { link, authored, mailbox, history: None, metrics, claims: Claims::default() }
     }
 
-    /// Hands what Fluksometers have kept themselves to `keeper`.
-    pub(crate) fn with_keeper(self, keeper: Arc<dyn Keeper>) -> Shared {
-        Shared { keeper: Some(keeper), ..self }
+    /// Hands what Fluksometers have kept themselves to `history`.
+    pub(crate) fn with_history(self, history: Option<History>) -> Shared {
+        Shared { history, ..self }
     }
 }
 
@@ -183,16 +184,15 @@ impl Listener {
         let kept = self.inboxes.lock().take();
         let Inboxes { said, blocks } = kept.map_or_else(|| way.inboxes(), Ok)?;
         let (asks, mut asked) = mpsc::channel(ASKS);
-        let Some(keeper) = shared.keeper.clone() else {
+        let Some(history) = shared.history.clone() else {
             drop(blocks);
             self.read(reader, said, connection, &asks, stop).await;
             return Ok(());
         };
         let past = Past {
-            keeper,
+            history,
             recorded: reader.recorded(),
             way: way.clone(),
-            out: (!self.source.is_ours()).then(|| shared.link.clone()),
             metrics: shared.metrics.clone(),
         };
         tokio::join!(
