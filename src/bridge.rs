@@ -4,11 +4,11 @@
 //! One task takes requests one after the other. A change of a meter goes to the adapter that owns it
 //! and is answered once it is on disk; nothing here is waited for by a meter or the publisher.
 
+mod owners;
 pub mod request;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -22,8 +22,10 @@ use crate::config::Config;
 use crate::homeassistant::{OfferError, Offers};
 use crate::metrics::Metrics;
 use crate::publish::{self, Described, Health};
-use crate::registry::change::{Asked, Change, ChangeError, ChangesIn, Done};
+use crate::registry::change::Change;
 use crate::topic::Topic;
+
+pub use self::owners::Owners;
 
 /// Reads the configuration anew: the configuration, or all its mistakes in words.
 #[derive(Clone)]
@@ -49,7 +51,7 @@ pub type Again = mpsc::Sender<Box<Config>>;
 pub struct Bridge {
     link: Link,
     directory: Arc<Directory>,
-    changes: ChangesIn,
+    owners: Owners,
     metrics: Metrics,
     restart: Option<(Reload, Again)>,
     offers: Option<Offers>,
@@ -58,7 +60,7 @@ pub struct Bridge {
 
 impl fmt::Debug for Bridge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bridge").field("changes", &self.changes).finish_non_exhaustive()
+        f.debug_struct("Bridge").field("owners", &self.owners).finish_non_exhaustive()
     }
 }
 
@@ -120,7 +122,7 @@ impl Bridge {
     pub fn new(
         link: Link,
         directory: Arc<Directory>,
-        changes: ChangesIn,
+        owners: Owners,
         metrics: Metrics,
         numbers: &Numbers,
     ) -> Result<(Bridge, Requests), BridgeError> {
@@ -137,7 +139,7 @@ impl Bridge {
             strange: Allowance::default(),
         });
         let bridge =
-            Bridge { link, directory, changes, metrics, restart: None, offers: None, intake };
+            Bridge { link, directory, owners, metrics, restart: None, offers: None, intake };
         Ok((bridge, Requests(calls)))
     }
 
@@ -232,7 +234,7 @@ impl Bridge {
         };
         let mut again = None;
         let outcome = match what {
-            What::Change(change) => self.change(change).await,
+            What::Change(change) => self.owners.change(change).await,
             What::Announce(meter) => self.announce(meter).await,
             What::Devices => self.devices().await,
             What::Health => match health.look(&self.metrics) {
@@ -267,31 +269,9 @@ impl Bridge {
         }
     }
 
-    /// Has a change made, and waits until it is on disk.
-    async fn change(&self, change: Change) -> Result<Map<String, Value>, (Status, String)> {
-        let unavailable = |words: &str| (Status::Unavailable, words.to_owned());
-        let (reply, answer) = oneshot::channel();
-        let sent = self.changes.try_send(Asked { change, reply });
-        sent.map_err(|_| unavailable(BUSY))?;
-        let answer = tokio::time::timeout(PATIENCE, answer).await;
-        let done = match answer {
-            Ok(Ok(done)) => done,
-            Ok(Err(_)) => return Err(unavailable(STOPPING)),
-            Err(_) => return Err(unavailable(BUSY)),
-        };
-        let Done { data, kept } = done.map_err(|error| match &error {
-            ChangeError::Unknown(_) => (Status::NoSuchMeter, error.to_string()),
-            ChangeError::Invalid(_) => (Status::Refused, error.to_string()),
-        })?;
-        match tokio::time::timeout(PATIENCE, kept).await {
-            Ok(Ok(true)) => Ok(data),
-            _ => Err(unavailable(NOT_ON_DISK)),
-        }
-    }
-
     /// What `meterbridge/bridge/devices` has, and who was not let in.
     async fn devices(&self) -> Result<Map<String, Value>, (Status, String)> {
-        let mut data = self.change(Change::Strangers).await?;
+        let mut data = self.owners.change(Change::Strangers).await?;
         let described = self.directory.all().into_iter().filter_map(|meter| match meter {
             Meter::Heard(heard) => Some(publish::describe(&heard.device, heard.online)),
             Meter::Expected(_) => None,
@@ -333,8 +313,6 @@ async fn begin_again(again: Option<(Again, Box<Config>)>) {
 const CALLS: usize = 16;
 /// The longest name of a request that is answered.
 const LONGEST: usize = 64;
-/// How long the adapter, and then the disk, may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 const BUSY: &str = "the gateway has too much to do; try again later";
 const STOPPING: &str = "the gateway could not do it";
 const NOT_ON_DISK: &str = "the change holds now, but it could not be written to disk yet: a restart \

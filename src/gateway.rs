@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard};
 use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
 use crate::adapters::fluksometer::{self, Shared};
-use crate::bridge::{Bridge, BridgeError, Reload};
+use crate::adapters::p1;
+use crate::bridge::{Bridge, BridgeError, Owners, Reload};
 use crate::broker::{FilterError, Link, Numbers, Service, ServiceError};
 use crate::bus::{Bus, Queue};
 use crate::command::desk::Routes;
@@ -32,6 +33,7 @@ use crate::config::Config;
 use crate::config::watch::Watched;
 use crate::homeassistant;
 use crate::homeassistant::Office;
+use crate::journal::{self, Journal, JournalError};
 use crate::ledger;
 use crate::links;
 use crate::metrics::Metrics;
@@ -54,9 +56,12 @@ pub struct Gateway {
     links: Vec<(Make, LinkId, OpenLink)>,
     link_settings: Vec<LinkSettings>,
     meters: Vec<MeterSettings>,
+    customer_ports: Vec<MeterSettings>,
     fluksometers: fluksometer::Plan,
     store: Store,
     lock: DirectoryLock,
+    journal: Journal,
+    journal_writer: journal::Writer,
     mqtt_access: MqttAccess,
     api_access: ApiAccess,
     tokens: Tokens,
@@ -88,6 +93,9 @@ pub enum GatewayError {
     /// The state on disk cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The file of journal and history cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The broker's port is not to be had, or the broker, or the way to another, failed.
     #[error(transparent)]
     Broker(#[from] ServiceError),
@@ -132,11 +140,15 @@ impl Gateway {
     pub async fn build(config: &Config) -> Result<Gateway, GatewayError> {
         let lock = DirectoryLock::take(&config.data_dir)?;
         let store = Store::open(&config.data_dir)?;
+        let metrics = Metrics::default();
+        let (journal, journal_writer) =
+            Journal::open(&config.data_dir, config.journal.settings(), metrics.clone())?;
         let tokens = Tokens::load(&config.data_dir)?;
         let broker = open_broker(config).await?;
         let web = bind_web(config).await?;
         let plan = links::plan(&config.meters);
         let mut open = Vec::new();
+        let (meters, customer_ports) = (plan.meters_of(Make::Brultech), plan.meters_of(Make::P1));
         for (place, (make, link)) in plan.links.into_iter().enumerate() {
             let opened = open_link(link).await?.into_iter();
             open.extend(opened.map(|link| (make, LinkId(place), link)));
@@ -159,15 +171,18 @@ impl Gateway {
             },
             broker,
             web,
-            links: open,
+            meters,
+            customer_ports,
             link_settings: plan.settings,
-            meters: plan.meters,
             fluksometers: links::fluksometers(&config.meters),
+            links: open,
             store,
             lock,
+            journal,
+            journal_writer,
             homeassistant: links::homeassistant(config),
             data_dir: config.data_dir.clone(),
-            metrics: Metrics::default(),
+            metrics,
             addresses,
             reload: None,
         })
@@ -176,6 +191,11 @@ impl Gateway {
     /// Where the gateway can be reached once it runs.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The readings as they are kept for those who must not lose one.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Runs until `shutdown`, then ends in order within ten seconds.
@@ -194,6 +214,7 @@ impl Gateway {
     ) -> Result<Option<Box<Config>>, GatewayError> {
         self.log_addresses();
         let left = Left::load(&self.store, Make::Brultech)?;
+        let ports_left = Left::load(&self.store, Make::P1)?;
         let fluksometers_left = Left::load(&self.store, Make::Fluksometer)?;
         let _lock = self.lock;
         let metrics = self.metrics.clone();
@@ -210,6 +231,8 @@ impl Gateway {
             });
         bus.add(Arc::clone(&updates));
         let news = bus.subscribe(ANNOUNCER_QUEUE, metrics.dropped_updates.clone());
+        let journalled = journal::queue(&metrics);
+        bus.add(Arc::clone(&journalled));
         let numbers = self.broker.numbers();
 
         let mut servers = Group::default();
@@ -220,6 +243,7 @@ impl Gateway {
         let expected: Vec<Expected> = left
             .expected(&self.meters)
             .into_iter()
+            .chain(ports_left.expected(&self.customer_ports))
             .chain(fluksometers_left.expected(&self.fluksometers.meters))
             .collect();
         let authored = publisher.authored();
@@ -244,17 +268,30 @@ impl Gateway {
             Arc::clone(&ledger_queue),
             metrics.clone(),
         );
-        let (fluksometers, frames, _changes) = Adapter::<fluksometer::Meter>::new(
+        let (ports, telegrams, ports_changes) = Adapter::<p1::Meter>::new(
+            self.customer_ports,
+            Arc::clone(&ledger_queue),
+            metrics.clone(),
+        );
+        let (fluksometers, frames, fluksometers_changes) = Adapter::<fluksometer::Meter>::new(
             self.fluksometers.meters.clone(),
             Arc::clone(&ledger_queue),
             metrics.clone(),
         );
+        let owners = vec![
+            (Make::Brultech, changes),
+            (Make::P1, ports_changes),
+            (Make::Fluksometer, fluksometers_changes),
+        ];
+        let owners = Owners::new(owners, Arc::clone(&directory));
         let shared = Shared::new(self.broker.link(), authored, frames.clone(), metrics.clone());
+        // Before the broker serves anybody: what is said first is heard as well.
+        let listeners = fluksometer::listeners(&self.fluksometers, &fluksometers_left, shared)?;
         let (again, mut begin_again) = mpsc::channel(1);
         let (bridge, requests) = Bridge::new(
             self.broker.link(),
             Arc::clone(&directory),
-            changes,
+            owners,
             metrics.clone(),
             &numbers,
         )?;
@@ -284,6 +321,8 @@ impl Gateway {
             Arc::clone(live).follow(Arc::clone(updates), link.clone())
         };
         spawn_part(&mut pipeline, "live", hub, follow, &stop_links, &metrics);
+        // Those who read the journal end when the writer has: everything is on disk then.
+        pipeline.spawn("journal", self.journal_writer.run(journalled));
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);
 
@@ -295,15 +334,10 @@ impl Gateway {
         let run = |operator: Arc<Operator>, stop| async move { operator.run(stop).await };
         spawn_part(&mut adapters, "brultech commands", operator, run, &stop_links, &metrics);
         spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
+        spawn_adapter(&mut adapters, ports, &self.data_dir, &stop_links, &metrics);
         spawn_adapter(&mut adapters, fluksometers, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
-        fluksometers::listen(
-            &mut links,
-            &self.fluksometers,
-            &fluksometers_left,
-            shared,
-            &stop_links,
-        );
+        fluksometers::listen(&mut links, listeners, &stop_links, &metrics);
         for (make, id, link) in self.links {
             let (stop, metrics) = (stop_links.clone(), metrics.clone());
             match make {
@@ -311,8 +345,13 @@ impl Gateway {
                     let ears = brultech_ears(id, &mailbox, &switchboard, &metrics);
                     link.spawn(&mut links, ears, stop, metrics);
                 }
+                Make::P1 => {
+                    let (mailbox, counts) = (telegrams.clone(), metrics.clone());
+                    let ears = move |peer| p1::Ears::new(id, peer, mailbox.clone(), counts.clone());
+                    link.spawn(&mut links, ears, stop, metrics);
+                }
                 // The check of the configuration lets none through yet.
-                Make::Fluksometer | Make::P1 => {}
+                Make::Fluksometer => {}
             }
         }
 
@@ -329,8 +368,8 @@ impl Gateway {
         tracing::info!("stopping");
         stop_links.cancel();
         links.finish(GRACE).await;
-        // The adapter serves requests without any link, too, and ends with the last mailbox.
-        drop((mailbox, frames));
+        // Adapters serve requests without any link, too, and end with the last mailbox.
+        drop((mailbox, telegrams, frames));
         adapters.finish(GRACE).await;
         ledger_queue.close();
         pipeline.finish(GRACE).await;

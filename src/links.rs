@@ -34,8 +34,8 @@ pub(crate) struct Plan {
     pub(crate) links: Vec<(Make, MeterLink)>,
     /// What is configured of each link as a whole, in the same order.
     pub(crate) settings: Vec<LinkSettings>,
-    /// One per entry.
-    pub(crate) meters: Vec<MeterSettings>,
+    /// One per entry, with the make of the meter.
+    pub(crate) meters: Vec<(Make, MeterSettings)>,
 }
 
 /// A way to meters that this version can go.
@@ -85,7 +85,7 @@ pub(crate) fn plan(entries: &[Meter]) -> Plan {
             plan.links.len() - 1
         });
         add_to_link(&mut plan.settings[place], entry);
-        plan.meters.push(meter_settings(entry, LinkId(place)));
+        plan.meters.push((make, meter_settings(entry, LinkId(place))));
     }
     plan
 }
@@ -97,6 +97,14 @@ fn make(kind: Kind) -> Option<Make> {
         Kind::Fluksometer => Some(Make::Fluksometer),
         Kind::P1 => Some(Make::P1),
         Kind::Smartmeter => None,
+    }
+}
+
+impl Plan {
+    /// The entries of one make.
+    pub(crate) fn meters_of(&self, make: Make) -> Vec<MeterSettings> {
+        let of_make = self.meters.iter().filter(|(one, _)| *one == make);
+        of_make.map(|(_, settings)| settings.clone()).collect()
     }
 }
 
@@ -311,7 +319,7 @@ mod tests {
             [entry("a", &[1, 2]), entry("b", &[2, 1]), entry("c", &[3]), entry("d", &[0])];
         let again = entry("e", &[0]);
         let plan = plan(&[&entries[..], &[again]].concat());
-        let places: Vec<usize> = plan.meters.iter().map(|meter| meter.link.0).collect();
+        let places: Vec<usize> = plan.meters.iter().map(|(_, meter)| meter.link.0).collect();
         assert_eq!((places, plan.links.len()), (vec![0, 0, 1, 2, 3], 4));
     }
 }

@@ -40,6 +40,7 @@ impl Tallies {
     pub fn note(&self, update: &Update) {
         let mut book = self.0.lock();
         match update {
+            Update::Readings(set) if set.is_of_attached() => {}
             Update::Readings(set) => {
                 let tally = book.tally(&set.device);
                 tally.packets += 1;

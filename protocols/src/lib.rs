@@ -8,6 +8,7 @@
 //! | module | protocol |
 //! |---|---|
 //! | [`brultech`] | ECM-1220, ECM-1240 and GreenEye Monitor (GEM): binary packets and text formats |
+//! | [`dsmr`] | P1 ports of smart meters (DSMR, e-MUCS and kin) and French meters' TIC |
 //! | [`flukso`] | FLM02 and FLM03: topics, readings, documents, TMPO history blocks |
 //! | [`wire`] | byte orders, odd widths and checksums that the protocols share |
 //!
@@ -22,5 +23,6 @@
 //! * Fields keep the vendor's names and scale. Scaling to SI units is the adapter's business.
 
 pub mod brultech;
+pub mod dsmr;
 pub mod flukso;
 pub mod wire;

@@ -52,6 +52,19 @@ pub fn sum8(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
 }
 
+/// CRC-16/ARC: polynomial 0xA001 reflected, start 0, nothing inverted. The checksum of P1 telegrams.
+#[must_use]
+pub fn crc16_arc(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0_u16, |crc, byte| {
+        (0..8).fold(
+            crc ^ u16::from(*byte),
+            |crc, _| {
+                if crc & 1 == 1 { crc >> 1 ^ 0xA001 } else { crc >> 1 }
+            },
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +85,13 @@ mod tests {
         assert_eq!(u24_to_le(0xAA_03_02_01), [1, 2, 3]);
         assert_eq!(u40_to_le(0x05_04_03_02_01), [1, 2, 3, 4, 5]);
         assert_eq!(u40_to_le((1 << 40) + 7), [7, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn crc_of_the_check_text() {
+        // The check value that catalogues of CRCs give for CRC-16/ARC.
+        assert_eq!(crc16_arc(b"123456789"), 0xBB3D);
+        assert_eq!(crc16_arc(b""), 0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod brultech;
 pub mod fleet;
 pub mod fluksometer;
+pub mod p1;
 
 use crate::model::{Control, Model};
 

@@ -10,7 +10,7 @@ use super::directory::{Heard, Meter};
 use super::portrait::info;
 use super::values::{lines, milliamperes, number};
 use super::{Answer, Command, CommandError};
-use crate::model::{Channel, Device, Milli, Quantity, is_clamp};
+use crate::model::{Channel, Device, Milli, Quantity, Sensor, is_clamp};
 
 /// The answer, or `None` for a command that is the meter's own business.
 pub fn answer(command: &Command, meter: &Meter) -> Option<Result<Answer, CommandError>> {
@@ -149,8 +149,18 @@ fn voltage(heard: &Heard, scope: Scope) -> Result<Answer, CommandError> {
         );
         return Err(CommandError::Refused(message));
     }
-    let voltage = heard.line_voltage().ok_or_else(|| not_known_yet("V"))?;
-    Ok(closed(Map::from_iter([("voltage".to_owned(), number(voltage))]), heard, "V"))
+    let of = |channel| heard.gauge(channel, Quantity::Vrms);
+    let voltage = match scope {
+        Scope::One(channel) => of(channel),
+        Scope::Whole => heard.line_voltage(),
+    };
+    let voltage = voltage.ok_or_else(|| not_known_yet("V"))?;
+    let mut answer = Map::from_iter([("voltage".to_owned(), number(voltage))]);
+    let each = heard.by_channel(&of);
+    if scope == Scope::Whole && each.len() > 1 {
+        answer.insert("channels".to_owned(), Value::Object(each));
+    }
+    Ok(closed(answer, heard, "V"))
 }
 
 /// A quantity that each clamp has, and the meter as a whole.
@@ -167,7 +177,9 @@ impl Measure<'_> {
             Scope::Whole => (self.whole)(),
             Scope::One(channel) => {
                 let clamp = heard.device.sensors.iter().find(|one| one.channel == channel);
-                if !clamp.is_some_and(is_clamp) {
+                let measures =
+                    |sensor: &Sensor| is_clamp(sensor) || matches!(channel, Channel::L(_));
+                if !clamp.is_some_and(measures) {
                     let message =
                         format!("{channel} is no clamp: it has no value in {}", self.unit);
                     return Err(CommandError::Refused(message));

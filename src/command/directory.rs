@@ -132,8 +132,10 @@ impl Table {
         let Some(known) = self.heard.get_mut(&id) else { return };
         // Copied only while somebody looks at it.
         let heard = Arc::make_mut(known);
-        heard.at = set.at;
-        heard.pulses = set.pulses;
+        if !set.is_of_attached() {
+            heard.at = set.at;
+            heard.pulses = set.pulses;
+        }
         for reading in &set.readings {
             if let Some(latest) = heard.latest.get_mut(usize::from(reading.sensor)) {
                 match reading.value {

@@ -13,9 +13,10 @@ impl Heard {
         Sum::of(&self.device.sensors, &self.latest)
     }
 
-    /// The voltage that the meter measures for all its clamps.
+    /// The voltage that the meter measures for all its clamps, or that of the first phase.
     pub(super) fn line_voltage(&self) -> Option<Milli> {
-        self.gauge(Channel::Line, Quantity::Vrms)
+        let of = |channel| self.gauge(channel, Quantity::Vrms);
+        of(Channel::Line).or_else(|| of(Channel::L(1)))
     }
 
     /// Power taken less power given back.
@@ -43,10 +44,13 @@ impl Heard {
         summed.reduce(|one, other| Milli(one.0 + other.0))
     }
 
-    /// A value for each clamp that has it, by its channel.
+    /// A value for each clamp or phase that has it, by its channel.
     pub(super) fn by_channel(&self, of: &dyn Fn(Channel) -> Option<Milli>) -> Map<String, Value> {
         let groups = self.device.sensors.chunk_by(|one, other| one.channel == other.channel);
-        let clamps = groups.filter_map(|sensors| sensors.first().filter(|sensor| is_clamp(sensor)));
+        let is_one = |sensor: &&Sensor| {
+            matches!(sensor.channel, Channel::Ch(_) | Channel::Aux(_) | Channel::L(_))
+        };
+        let clamps = groups.filter_map(|sensors| sensors.first().filter(is_one));
         clamps
             .filter_map(|sensor| Some((sensor.channel.to_string(), number(of(sensor.channel)?))))
             .collect()

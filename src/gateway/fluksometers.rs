@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::parts::spawn_part;
-use crate::adapters::fleet::{Left, MeterSettings};
-use crate::adapters::fluksometer::{self, Listener, Plan, Shared};
+use crate::adapters::fleet::MeterSettings;
+use crate::adapters::fluksometer::Listener;
 use crate::command::directory::Expected;
+use crate::metrics::Metrics;
 use crate::model::{DeviceId, Make};
 use crate::publish::Authored;
 use crate::task::Group;
@@ -25,18 +26,16 @@ pub(super) fn know_our_own(authored: &Authored, expected: &[Expected], entries: 
     }
 }
 
-/// Starts a listener for each link.
+/// Starts the listeners.
 pub(super) fn listen(
     group: &mut Group,
-    plan: &Plan,
-    left: &Left,
-    shared: Shared,
+    listeners: Vec<Listener>,
     stop: &CancellationToken,
+    metrics: &Metrics,
 ) {
-    let metrics = shared.metrics.clone();
-    for listener in fluksometer::listeners(plan, left, shared) {
+    for listener in listeners {
         let name = listener.name();
         let run = |listener: Arc<Listener>, stop| async move { listener.run(stop).await };
-        spawn_part(group, &name, listener, run, stop, &metrics);
+        spawn_part(group, &name, listener, run, stop, metrics);
     }
 }

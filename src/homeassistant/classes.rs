@@ -187,6 +187,7 @@ fn pulses(kind: SensorType) -> Vec<Entity> {
         SensorType::Electricity => vec![count, energy("total", "energy")],
         SensorType::Gas => vec![count, volume("gas")],
         SensorType::Water => vec![count, volume("water")],
+        SensorType::Heat => vec![count, energy("total", "heat")],
         _ => vec![count],
     }
 }

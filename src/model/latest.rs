@@ -32,7 +32,13 @@ impl Sum {
         let mut has_power = false;
         for (sensor, latest) in sensors.iter().zip(latest) {
             if sensor.quantity == Quantity::Vrms {
-                sum.volt = latest.gauge;
+                // The whole meter's, or else that of the first phase.
+                sum.volt = sum.volt.or(latest.gauge);
+            }
+            if let (Channel::L(_), Quantity::Irms, Some(current)) =
+                (sensor.channel, sensor.quantity, latest.gauge)
+            {
+                sum.current = Some(Milli(sum.current.unwrap_or_default().0 + current.0));
             }
             if sensor.role != role || !is_clamp(sensor) {
                 continue;
@@ -61,7 +67,13 @@ pub fn summed_role(sensors: &[Sensor]) -> Role {
     if has_grid { Role::Grid } else { Role::Load }
 }
 
-/// Whether the sensor is at a clamp, so that it has a share in the meter's sum.
+/// Whether the sensor is at a clamp, so that it has a share in the meter's sum; or it is the sum that
+/// the meter itself makes of its phases.
 pub fn is_clamp(sensor: &Sensor) -> bool {
-    matches!(sensor.channel, Channel::Ch(_) | Channel::Aux(_))
+    use Quantity::{Irms, PMinus, PPlus};
+    match sensor.channel {
+        Channel::Ch(_) | Channel::Aux(_) => true,
+        Channel::Line => matches!(sensor.quantity, PPlus | PMinus | Irms),
+        _ => false,
+    }
 }

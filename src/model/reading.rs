@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Channel, Device, DeviceId, Milli, Sensor};
+use super::{Channel, Device, DeviceId, Make, Milli, Sensor};
 
 /// A moment in UTC, in milliseconds since 1970.
 #[derive(
@@ -64,6 +64,13 @@ pub struct ReadingSet {
 }
 
 impl ReadingSet {
+    /// Whether it has only what a meter behind the meter said, at a time of its own, and nothing of the
+    /// meter itself.
+    pub fn is_of_attached(&self) -> bool {
+        let is_attached = |sensor: &Sensor| matches!(sensor.channel, Channel::Pulse(_));
+        self.device.make == Make::P1 && self.iter().all(|(sensor, _)| is_attached(sensor))
+    }
+
     /// The readings with the sensors they belong to.
     pub fn iter(&self) -> impl Iterator<Item = (&Sensor, Value)> {
         let sensors = &self.device.sensors;

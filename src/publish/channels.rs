@@ -95,7 +95,9 @@ fn write_channel(text: &mut String, sensors: &[(&Sensor, &Latest)], pulses: Opti
     object.optional("count", pulses);
     let total = counter(Quantity::Pulse);
     match sensors.first().map(|(sensor, _)| sensor.kind) {
-        Some(SensorType::Electricity) => object.optional("total", total.map(Milli::per_thousand)),
+        Some(SensorType::Electricity | SensorType::Heat) => {
+            object.optional("total", total.map(Milli::per_thousand));
+        }
         Some(SensorType::Gas | SensorType::Water) => object.optional("total", total),
         _ => {}
     }

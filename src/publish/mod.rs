@@ -29,6 +29,7 @@ use batch::Batch;
 use bridge::Bridge;
 pub(crate) use bridge::{Described, describe};
 pub(crate) use channels::write_channels;
+pub(crate) use documents::section_text as sensor_section_text;
 pub(crate) use health::Health;
 use log::Log;
 
@@ -195,8 +196,11 @@ impl Publisher {
                 }
             }
         }
-        known.pulses = set.pulses;
-        channels::publish(&mut self.batch, known, set.at);
+        // What a gas meter said an hour ago is summed up with the next telegram.
+        if !set.is_of_attached() {
+            known.pulses = set.pulses;
+            channels::publish(&mut self.batch, known, set.at);
+        }
     }
 
     /// Nothing of the meter is left under its old name.

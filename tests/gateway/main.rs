@@ -29,6 +29,7 @@ mod fluksometer;
 mod glitches;
 mod identity;
 mod ingest;
+mod journal;
 mod links;
 mod mistakes;
 mod noise;

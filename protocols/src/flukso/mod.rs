@@ -1,4 +1,4 @@
-//! Fluksometers, FLM02 and FLM03: what they publish over MQTT and keep.
+//! Fluksometers, FLM02 and FLM03: what they publish over MQTT, and what they keep.
 //!
 //! | module | has |
 //! |---|---|

@@ -1,12 +1,11 @@
-//! Fluksometers: recorded sessions of both generations in, readings and sensors out; and what they keep,
-//! against real blocks and against anything.
+//! What Fluksometers say and keep, against captures and against anything.
 
 // Outside of the test functions themselves the lints take this for production code.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod captures;
 mod properties;
 mod samples;
+mod sessions;
 
 use std::path::{Path, PathBuf};
 

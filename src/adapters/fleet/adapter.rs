@@ -102,7 +102,6 @@ impl<M: Meter> Adapter<M> {
         let expected = left.expected(&self.settings).into_iter();
         let updates =
             expected.map(|meter| Update::Availability { name: meter.name, online: false });
-        self.metrics.meters_online.set(0);
         self.ledger.push_now(Entry::telling(updates.collect()));
     }
 
@@ -110,6 +109,7 @@ impl<M: Meter> Adapter<M> {
     pub(crate) async fn run(&self, left: Left) -> Result<(), std::convert::Infallible> {
         let mut intake = self.intake.lock().await;
         let Intake { arrivals, changes } = &mut *intake;
+        let mut online = self.metrics.meters_online.share();
         let (mut meters, renamed) = Meters::<M>::new(&self.settings, left);
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -118,7 +118,7 @@ impl<M: Meter> Adapter<M> {
             if let Some(entry) = entry {
                 self.ledger.push(entry).await;
             }
-            self.metrics.meters_online.set(meters.online as u64);
+            online.set(meters.online as u64);
             entry = tokio::select! {
                 arrival = arrivals.recv() => match arrival {
                     Some(arrival) => meters.hear(&arrival, &self.metrics),

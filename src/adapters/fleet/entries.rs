@@ -262,7 +262,10 @@ impl Entries {
     }
 
     fn adopted_name(&self, serial: &str, model: Model) -> Arc<str> {
-        let mut name = format!("{}-{serial}", model.as_str());
+        // A serial number may have characters that no topic should.
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let serial_part: String = serial.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+        let mut name = format!("{}-{serial_part}", model.as_str());
         while self.is_configured(&name, None)
             || self.holder(&name).is_some_and(|holder| **holder != *serial)
         {

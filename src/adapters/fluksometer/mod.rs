@@ -30,7 +30,6 @@ mod safe;
 mod settings;
 
 pub(crate) use listen::{Listener, Shared, listeners};
-pub(crate) use meter::{Frame, Meter};
-pub use past::{BlockKey, Keeper, Tail};
+pub(crate) use meter::Meter;
 pub(crate) use settings::Plan;
 pub use settings::{LocalSensor, Source};

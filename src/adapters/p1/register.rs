@@ -1,0 +1,95 @@
+//! One register of a meter: from its counter to a total that never falls.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Advance, Correction, CorrectionKind, Counter, Device, Milli, Total};
+
+/// A register, counted in thousandths of its unit (Wh or L).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Register {
+    counter: Counter,
+    total: Total,
+}
+
+impl Register {
+    /// A register seen for the first time: its total starts at the meter's own counter.
+    pub(super) fn new(raw: Milli) -> Register {
+        let raw = thousandths(raw);
+        Register { counter: Counter::new(NO_WRAP, raw), total: Total::start(raw, PER_COUNT) }
+    }
+
+    /// Goes on with the total of another; the counter stays.
+    pub(super) fn go_on_from(&mut self, other: &Register) {
+        self.total = other.total;
+    }
+
+    /// Takes the next value; `limit`: the most that can have been counted since the last, in
+    /// thousandths of the unit.
+    pub(super) fn advance(&mut self, raw: Milli, limit: u64) -> Step {
+        let (before, after) = (self.counter.last(), thousandths(raw));
+        let advance = self.counter.advance(after, limit);
+        self.total.add(advance.counted().unwrap_or(0), PER_COUNT);
+        Step { advance, before, after }
+    }
+
+    /// Goes on from `raw`, where it is known that another meter counts from here; the total stays.
+    pub(super) fn restart(&mut self, raw: Milli) {
+        self.counter.restart(thousandths(raw));
+    }
+
+    /// Whether the meter's counter stood there last.
+    pub(super) fn is_at(&self, raw: Milli) -> bool {
+        self.counter.last() == thousandths(raw)
+    }
+
+    /// What is published.
+    pub(super) fn total(&self) -> Milli {
+        self.total.value()
+    }
+}
+
+/// What a register did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) advance: Advance,
+    before: u64,
+    after: u64,
+}
+
+impl Step {
+    /// What is to be told of it, if it did else than count on; values in whole units.
+    pub(super) fn correction(
+        self,
+        device: &Device,
+        channel: crate::model::Channel,
+        counter: &'static str,
+    ) -> Option<Correction> {
+        let kind = match self.advance {
+            Advance::Repeat | Advance::By(_) => return None,
+            Advance::Wrapped(_) => CorrectionKind::Wrapped,
+            Advance::Reset => CorrectionKind::Reset,
+            Advance::Jumped => CorrectionKind::Jumped,
+            Advance::Recovered(_) => CorrectionKind::Recovered,
+        };
+        Some(Correction {
+            name: device.name.clone(),
+            serial: device.serial.clone(),
+            channel: Some(channel),
+            counter,
+            kind,
+            before: self.before / 1000,
+            after: self.after / 1000,
+        })
+    }
+}
+
+/// No meter prints a negative register; a telegram that does is as good as one with 0.
+fn thousandths(raw: Milli) -> u64 {
+    u64::try_from(raw.0).unwrap_or(0)
+}
+
+/// A register of nine digits would wrap at a million kWh: no house comes there, and a meter that did
+/// would cost one interval.
+const NO_WRAP: u64 = u64::MAX;
+/// Units per count.
+const PER_COUNT: f64 = 0.001;
