@@ -79,7 +79,10 @@ impl Past {
                 self.way.publish(&topic, list.to_string().as_bytes());
             }
             Ok(Err(error)) => {
-                tracing::error!(error = chain(&error), "a fluksometer's history could not be asked for");
+                tracing::error!(
+                    error = chain(&error),
+                    "a fluksometer's history could not be asked for"
+                );
             }
             Err(error) => tracing::error!(%error, "a fluksometer's history could not be asked for"),
         }

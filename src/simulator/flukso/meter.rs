@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::sensor::{Sections, Sensor, hex};
 use super::{Generation, flm02, flm03, flukso_id};
-use crate::simulator::house::House;
+use crate::simulator::house::{EPOCH, House};
 
 /// A simulated Fluksometer; nothing in it changes.
 #[derive(Debug)]
@@ -54,7 +54,9 @@ impl Fluksometer {
         };
         let Sections { document, sensors, .. } = sections;
         let documents = documents(generation, &id, &serial, &json!(document).to_string());
-        let begin = (now - past).div_euclid(FIRST_WINDOW) * FIRST_WINDOW;
+        // There is none from before the house began to count.
+        let begin =
+            (now - past).max(EPOCH as i64 + FIRST_WINDOW).div_euclid(FIRST_WINDOW) * FIRST_WINDOW;
         Fluksometer { generation, id, serial, sensors, documents, house, step, begin }
     }
 
