@@ -220,16 +220,17 @@ impl Gateway {
             publisher = publisher.with_broker(Arc::clone(stats));
         }
         let expected = kept.expected(&self.plans);
-        let (makes, routes, owners) = Makes::new(self.plans, kept, &ledger_queue, &metrics);
         let authored = publisher.authored();
-        makes.know_our_own(&authored, &expected);
+        self.plans.know_our_own(&authored, &expected);
+        let here = (self.broker.link(), authored);
+        let (makes, routes, owners) = Makes::new(self.plans, &kept, here, &ledger_queue, &metrics)?;
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =
             Office::open(self.broker.link(), self.homeassistant, &self.data_dir).await?;
         let directory = Directory::new(expected.into_iter());
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
-        let (link, wire, roster) = (self.broker.link(), self.broker.link(), self.broker.roster());
+        let (link, roster) = (self.broker.link(), self.broker.roster());
         let live = Live::new(Arc::clone(&directory), roster, metrics.clone());
         let (again, mut begin_again) = mpsc::channel(1);
         let (bridge, requests) = Bridge::new(
@@ -277,7 +278,7 @@ impl Gateway {
         spawn_part(&mut adapters, "requests", bridge, run, &stop_links, &metrics);
         let mut links = Group::default();
         let groups = (&mut adapters, &mut links);
-        let mailboxes = makes.start(groups, &self.data_dir, (wire, authored), &stop_links);
+        let mailboxes = makes.start(groups, &self.data_dir, &stop_links);
 
         let mut restart = None;
         let failure = tokio::select! {

@@ -14,7 +14,7 @@ use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard}
 use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
 use crate::adapters::fluksometer::{self, Listener, Shared};
 use crate::adapters::p1;
-use crate::broker::Link;
+use crate::broker::{FilterError, Link};
 use crate::command::desk::Routes;
 use crate::command::directory::Expected;
 use crate::config::Config;
@@ -60,6 +60,18 @@ impl Plans {
         self.links.iter().filter_map(|(_, _, link)| link.address()).collect()
     }
 
+    /// Lets the gateway know whose messages on its broker are its own, also of earlier runs.
+    pub(super) fn know_our_own(&self, authored: &Authored, expected: &[Expected]) {
+        let ours = expected.iter().filter(|meter| meter.make != Make::Fluksometer);
+        for meter in ours {
+            if let Some(serial) = &meter.serial {
+                authored.add(DeviceId::derive(meter.make, serial));
+            }
+        }
+        let entries = self.brultech.iter().chain(&self.ports);
+        entries.filter_map(|entry| entry.id).for_each(|id| authored.add(id));
+    }
+
     /// Whether there is no meter to be heard.
     pub(super) fn is_empty(&self) -> bool {
         self.links.is_empty() && self.fluksometers.links.is_empty()
@@ -98,12 +110,12 @@ impl Kept {
 
 /// The adapters, wired and not started yet.
 pub(super) struct Makes {
-    plans: Plans,
-    kept: Kept,
+    links: Vec<(Make, LinkId, OpenLink)>,
     switchboard: Switchboard,
     brultech: (Adapter<brultech::Meter>, Operator),
     fluksometers: Adapter<fluksometer::Meter>,
     ports: Adapter<p1::Meter>,
+    listeners: Vec<Listener>,
     mailboxes: Mailboxes,
     metrics: Metrics,
 }
@@ -118,13 +130,18 @@ pub(super) struct Mailboxes {
 }
 
 impl Makes {
-    /// Makes the adapters. Answers how commands reach them, and who makes changes to which meters.
+    /// Makes the adapters; what they listen to on the gateway's broker, they listen to from here on.
+    /// Answers how commands reach them, and who makes changes to which meters.
+    ///
+    /// # Errors
+    /// When a topic of the broker cannot be listened to.
     pub(super) fn new(
         mut plans: Plans,
-        kept: Kept,
+        kept: &Kept,
+        (link, authored): (Link, Authored),
         ledger: &LedgerQueue,
         metrics: &Metrics,
-    ) -> (Makes, Routes, Vec<(Make, ChangesIn)>) {
+    ) -> Result<(Makes, Routes, Vec<(Make, ChangesIn)>), FilterError> {
         let mut link_settings = std::mem::take(&mut plans.brultech_links);
         link_settings.iter_mut().for_each(|link| link.pass_on(&kept.brultech));
         let switchboard = Switchboard::new(link_settings);
@@ -146,23 +163,19 @@ impl Makes {
             (Make::P1, port_changes),
         ];
         let mailboxes = Mailboxes { brultech: packets, fluksometers: frames, ports: telegrams };
-        let brultech = (brultech, operator);
-        let metrics = metrics.clone();
-        let makes =
-            Makes { plans, kept, switchboard, brultech, fluksometers, ports, mailboxes, metrics };
-        (makes, routes, owners)
-    }
-
-    /// Lets the gateway know whose messages on its broker are its own, also of earlier runs.
-    pub(super) fn know_our_own(&self, authored: &Authored, expected: &[Expected]) {
-        let ours = expected.iter().filter(|meter| meter.make != Make::Fluksometer);
-        for meter in ours {
-            if let Some(serial) = &meter.serial {
-                authored.add(DeviceId::derive(meter.make, serial));
-            }
-        }
-        let entries = self.plans.brultech.iter().chain(&self.plans.ports);
-        entries.filter_map(|entry| entry.id).for_each(|id| authored.add(id));
+        let shared = Shared::new(link, authored, mailboxes.fluksometers.clone(), metrics.clone());
+        let listeners = fluksometer::listeners(&plans.fluksometers, &kept.fluksometers, shared)?;
+        let makes = Makes {
+            links: plans.links,
+            switchboard,
+            brultech: (brultech, operator),
+            fluksometers,
+            ports,
+            listeners,
+            mailboxes,
+            metrics: metrics.clone(),
+        };
+        Ok((makes, routes, owners))
     }
 
     /// Starts adapters and links. What is returned is to be let go when the links have ended.
@@ -170,23 +183,21 @@ impl Makes {
         self,
         (adapters, links): (&mut Group, &mut Group),
         data_dir: &Path,
-        (link, authored): (Link, Authored),
         stop: &CancellationToken,
     ) -> Mailboxes {
-        let Makes { plans, kept, switchboard, mailboxes, metrics, .. } = self;
+        let Makes { switchboard, mailboxes, metrics, .. } = self;
         let (brultech, operator) = self.brultech;
         let run = |operator: Arc<Operator>, stop| async move { operator.run(stop).await };
         spawn_part(adapters, "brultech commands", operator, run, stop, &metrics);
         spawn_adapter(adapters, brultech, data_dir, stop, &metrics);
         spawn_adapter(adapters, self.fluksometers, data_dir, stop, &metrics);
         spawn_adapter(adapters, self.ports, data_dir, stop, &metrics);
-        let shared = Shared::new(link, authored, mailboxes.fluksometers.clone(), metrics.clone());
-        for listener in fluksometer::listeners(&plans.fluksometers, &kept.fluksometers, shared) {
+        for listener in self.listeners {
             let name = listener.name();
             let run = |listener: Arc<Listener>, stop| async move { listener.run(stop).await };
             spawn_part(links, &name, listener, run, stop, &metrics);
         }
-        for (make, id, link) in plans.links {
+        for (make, id, link) in self.links {
             let (mailboxes, counts) = (mailboxes.clone(), metrics.clone());
             let (stop, metrics) = (stop.clone(), metrics.clone());
             match make {

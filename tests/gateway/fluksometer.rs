@@ -1,6 +1,9 @@
 //! Fluksometers: on their own broker, on the gateway's, and by their local API.
 
+mod bridge;
+mod bridged;
 mod device;
+mod echoes;
 
 use serde_json::Value;
 

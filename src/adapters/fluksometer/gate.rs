@@ -22,11 +22,6 @@ pub(super) enum Verdict {
 }
 
 impl Gate {
-    /// The time of the newest reading, if there was one.
-    pub(super) fn last(&self) -> Option<i64> {
-        self.last
-    }
-
     /// Judges a reading of `time` that arrives at `now`, both Unix seconds.
     pub(super) fn judge(&mut self, time: i64, now: i64) -> Verdict {
         if time > now + AHEAD {

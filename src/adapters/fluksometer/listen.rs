@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::documents::State;
 use super::local::Local;
 use super::meter::Frame;
-use super::past::{Ask, Keeper, Past};
+use super::past::{Ask, Past};
 use super::reader::{Claims, Reader};
 use super::settings::{Plan, Source};
 use crate::adapters::fleet::{Arrival, Left, LinkId, Mailbox};
@@ -23,6 +23,7 @@ use crate::broker::{
     ExternalError, FilterError, Guest, GuestLink, GuestSubscription, Link, Message, QoS, Received,
     Subscription,
 };
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::model::Timestamp;
 use crate::publish::Authored;
@@ -34,6 +35,14 @@ pub(crate) struct Listener {
     shared: Shared,
     /// What earlier runs left of devices, of all links.
     states: Arc<Vec<(Id, State)>>,
+    /// On the gateway's broker they are open from the start; made anew should the task fail.
+    inboxes: Mutex<Option<Inboxes>>,
+}
+
+/// The subscriptions of one link.
+struct Inboxes {
+    said: [Inbox; 5],
+    blocks: Inbox,
 }
 
 /// What all listeners share.
@@ -42,25 +51,25 @@ pub(crate) struct Shared {
     link: Link,
     authored: Authored,
     mailbox: Mailbox<Frame>,
-    keeper: Option<Arc<dyn Keeper>>,
-    pub(crate) metrics: Metrics,
+    history: Option<History>,
+    metrics: Metrics,
     claims: Claims,
 }
 
 impl Shared {
-    /// Without a keeper of histories.
+    /// Without histories.
     pub(crate) fn new(
         link: Link,
         authored: Authored,
         mailbox: Mailbox<Frame>,
         metrics: Metrics,
     ) -> Shared {
-        Shared { link, authored, mailbox, keeper: None, metrics, claims: Claims::default() }
+        Shared { link, authored, mailbox, history: None, metrics, claims: Claims::default() }
     }
 
-    /// Hands what Fluksometers have kept themselves to `keeper`.
-    pub(crate) fn with_keeper(self, keeper: Arc<dyn Keeper>) -> Shared {
-        Shared { keeper: Some(keeper), ..self }
+    /// Hands what Fluksometers have kept themselves to `history`.
+    pub(crate) fn with_history(self, history: Option<History>) -> Shared {
+        Shared { history, ..self }
     }
 }
 
@@ -76,7 +85,14 @@ pub(crate) enum ListenError {
 }
 
 /// The listeners for a plan, and which devices are known by an entry of their own.
-pub(crate) fn listeners(plan: &Plan, left: &Left, mut shared: Shared) -> Vec<Listener> {
+///
+/// # Errors
+/// When the gateway's broker cannot be subscribed to.
+pub(crate) fn listeners(
+    plan: &Plan,
+    left: &Left,
+    mut shared: Shared,
+) -> Result<Vec<Listener>, FilterError> {
     let states = left.states::<State>().into_iter();
     let states: Vec<(Id, State)> =
         states.filter_map(|(serial, state)| Some((serial.parse().ok()?, state))).collect();
@@ -94,11 +110,15 @@ pub(crate) fn listeners(plan: &Plan, left: &Left, mut shared: Shared) -> Vec<Lis
     let states = Arc::new(states);
     let links = plan.links.iter().enumerate();
     links
-        .map(|(place, source)| Listener {
-            place,
-            source: source.clone(),
-            shared: shared.clone(),
-            states: Arc::clone(&states),
+        .map(|(place, source)| {
+            let ours = source.is_ours().then(|| Way::Ours(shared.link.clone()).inboxes());
+            Ok(Listener {
+                place,
+                source: source.clone(),
+                shared: shared.clone(),
+                states: Arc::clone(&states),
+                inboxes: Mutex::new(ours.transpose()?),
+            })
         })
         .collect()
 }
@@ -161,23 +181,22 @@ impl Listener {
             shared.metrics.clone(),
         );
         reader.remember(&self.states);
-        let [a, b, c, d, e] = Topic::FILTERS.map(|filter| way.subscribe(filter));
-        let inboxes = [a?, b?, c?, d?, e?];
+        let kept = self.inboxes.lock().take();
+        let Inboxes { said, blocks } = kept.map_or_else(|| way.inboxes(), Ok)?;
         let (asks, mut asked) = mpsc::channel(ASKS);
-        let Some(keeper) = shared.keeper.clone() else {
-            self.read(reader, inboxes, connection, &asks, stop).await;
+        let Some(history) = shared.history.clone() else {
+            drop(blocks);
+            self.read(reader, said, connection, &asks, stop).await;
             return Ok(());
         };
         let past = Past {
-            keeper,
+            history,
             recorded: reader.recorded(),
             way: way.clone(),
-            out: (!self.source.is_ours()).then(|| shared.link.clone()),
             metrics: shared.metrics.clone(),
         };
-        let blocks = way.subscribe(Topic::BLOCKS)?;
         tokio::join!(
-            self.read(reader, inboxes, connection, &asks, stop),
+            self.read(reader, said, connection, &asks, stop),
             past.run(blocks, &mut asked, stop),
         );
         Ok(())
@@ -262,6 +281,11 @@ impl Way {
             }
             Way::Theirs(link) => link.publish(topic, payload),
         }
+    }
+
+    fn inboxes(&self) -> Result<Inboxes, FilterError> {
+        let [a, b, c, d, e] = Topic::FILTERS.map(|filter| self.subscribe(filter));
+        Ok(Inboxes { said: [a?, b?, c?, d?, e?], blocks: self.subscribe(Topic::BLOCKS)? })
     }
 
     fn subscribe(&self, filter: &str) -> Result<Inbox, FilterError> {

@@ -31,6 +31,5 @@ mod settings;
 
 pub(crate) use listen::{Listener, Shared, listeners};
 pub(crate) use meter::{Frame, Meter};
-pub use past::{BlockKey, Keeper, Tail};
 pub(crate) use settings::Plan;
 pub use settings::{LocalSensor, Source};

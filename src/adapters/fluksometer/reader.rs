@@ -477,13 +477,11 @@ impl Known {
             return None;
         }
         (self.ask, self.asked) = (false, Some(now));
-        let sensors = layout.slots.iter().zip(0_u16..).filter_map(|(slot, place)| {
-            let own = slot.own.as_ref()?;
-            let counts = own.record? == crate::model::Recorded::Counter;
-            let heard = self.gates.get(&(place, counts)).and_then(Gate::last);
-            Some((slot.id, own.rid, heard))
+        let sensors = layout.slots.iter().filter_map(|slot| {
+            slot.own.as_ref()?.record?;
+            Some(slot.id)
         });
-        let sensors: Vec<_> = sensors.collect();
+        let sensors: Vec<Id> = sensors.collect();
         (!sensors.is_empty()).then_some(Ask { device, sensors })
     }
 }

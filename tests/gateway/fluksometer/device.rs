@@ -95,11 +95,6 @@ impl Flm {
         self.link.publish(Message { topic, payload, qos: QoS::AtLeastOnce, retain });
     }
 
-    /// What others publish here.
-    pub(crate) fn link(&self) -> &Link {
-        &self.link
-    }
-
     /// An entry with this link.
     pub(crate) fn entry(&self, name: &str) -> String {
         let address = self.address;

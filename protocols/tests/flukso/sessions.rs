@@ -1,4 +1,4 @@
-//! Every line of the captures, and random input.
+//! Every line of the recorded sessions, and random input.
 
 use std::path::Path;
 
