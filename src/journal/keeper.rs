@@ -136,8 +136,9 @@ fn begin(connection: &Connection, commit: Commit) -> rusqlite::Result<Extent> {
         connection.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let last = last.max(newest.unwrap_or(0));
     devices::close_all(connection, unsigned(last))?;
-    let first = first.map_or(unsigned(last) + 1, unsigned);
-    Ok(Extent { first, last: unsigned(last), bytes: unsigned(bytes) })
+    let last = unsigned(last);
+    let bytes = first.map_or(0, |_| unsigned(bytes));
+    Ok(Extent { first: first.map_or(last + 1, unsigned), last, bytes })
 }
 
 /// Notes what is there, as part of the transaction that changes it.
