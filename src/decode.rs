@@ -2,11 +2,14 @@
 //! see what a meter sends. It runs beside the data path and uses the same decoders.
 
 mod settings;
+mod tmpo;
 
 use std::io::{self, BufWriter, Read, Write};
 
 use meter_protocols::brultech::{Decoder, Format, Frame, HttpRequest, Packet, TextReading};
 use serde::Serialize;
+
+pub use tmpo::tmpo;
 
 /// Decodes a Brultech stream from `input`: each frame becomes one line of JSON on `out`, and bytes
 /// that were passed over become a line on `err`, with their offset, number and beginning.

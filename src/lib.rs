@@ -32,6 +32,7 @@ pub mod doctor;
 pub mod error;
 pub mod gateway;
 pub mod health;
+pub mod history;
 pub mod homeassistant;
 pub mod journal;
 pub mod ledger;

@@ -132,6 +132,23 @@ metrics! {
         "Commands answered that they were not done.";
     restart_required: Gauge = "meterbridge_restart_required",
         "1 when the configuration file is not the one that runs any more.";
+    history_open_blocks: Gauge = "meterbridge_history_open_blocks",
+        "Blocks of histories whose window is not over or not yet written.";
+    history_bytes: Gauge = "meterbridge_history_bytes", "Bytes that all stored blocks take, about.";
+    history_readings: Counter = "meterbridge_history_readings_total",
+        "Readings taken into histories.";
+    history_late: Counter = "meterbridge_history_late_readings_total",
+        "Readings among these whose window was stored already.";
+    history_dropped: Counter = "meterbridge_history_dropped_readings_total",
+        "Readings that were not newer than their block, or of a time that cannot be.";
+    history_blocks: Counter = "meterbridge_history_blocks_total",
+        "Blocks written: closed, merged, taken over or written anew.";
+    history_malformed: Counter = "meterbridge_history_malformed_blocks_total",
+        "Blocks that were refused, or could not be read any more.";
+    history_removed: Counter = "meterbridge_history_removals_total",
+        "Times that the oldest blocks were removed because histories took too much room.";
+    history_failures: Counter = "meterbridge_history_failures_total",
+        "Times that histories could not be read or written.";
     web_viewers: Gauge = "meterbridge_web_viewers", "Listeners at /api/events.";
     task_restarts: Counter = "meterbridge_task_restarts_total",
         "Times that a part of the gateway ended early and was started again.";

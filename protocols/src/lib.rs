@@ -8,6 +8,7 @@
 //! | module | protocol |
 //! |---|---|
 //! | [`brultech`] | ECM-1220, ECM-1240 and GreenEye Monitor (GEM): binary packets and text formats |
+//! | [`flukso`] | Fluksometers: TMPO history blocks |
 //! | [`wire`] | byte orders, odd widths and checksums that the protocols share |
 //!
 //! Rules that every protocol here keeps:
@@ -21,4 +22,5 @@
 //! * Fields keep the vendor's names and scale. Scaling to SI units is the adapter's business.
 
 pub mod brultech;
+pub mod flukso;
 pub mod wire;

@@ -225,8 +225,7 @@ pub enum DecodedProtocol {
     /// P1 telegrams
     #[value(hide = true)]
     Dsmr,
-    /// TMPO blocks
-    #[value(hide = true)]
+    /// Flukso's history blocks (.gz), one after the other, or as mosquitto_sub -v writes them
     Tmpo,
 }
 

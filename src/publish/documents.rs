@@ -76,6 +76,19 @@ fn sensors(device: &Device) -> Value {
     Value::Object(sections.map(|(sensor, n)| (n.to_string(), sensor_section(sensor))).collect())
 }
 
+/// The section as histories carry it, JSON text: without `enable`, which is about publishing. A
+/// Fluksometer's sensor has its own.
+pub(crate) fn section_text(sensor: &Sensor) -> String {
+    if let Some(own) = &sensor.own {
+        return own.text.clone();
+    }
+    let mut section = sensor_section(sensor);
+    if let Value::Object(section) = &mut section {
+        section.shift_remove("enable");
+    }
+    section.to_string()
+}
+
 fn sensor_section(sensor: &Sensor) -> Value {
     let mut section = Map::new();
     section.insert("id".to_owned(), json!(sensor.id.to_string()));

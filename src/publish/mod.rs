@@ -27,6 +27,7 @@ use batch::Batch;
 use bridge::Bridge;
 pub(crate) use bridge::{Described, describe};
 pub(crate) use channels::write_channels;
+pub(crate) use documents::section_text as sensor_section_text;
 pub(crate) use health::Health;
 use log::Log;
 
