@@ -8,7 +8,7 @@
 //!
 //! A record stays until every cursor has passed it. Above [`Settings::size`] the oldest go all the
 //! same; whom they are taken from goes on at the oldest that is left, and it is counted and said.
-//! Without any cursor nothing is written.
+//! Where there is no cursor at all nothing is written.
 //!
 //! | module | has |
 //! |---|---|
@@ -112,7 +112,8 @@ struct Shared {
     devices: Mutex<HashMap<i64, Arc<Device>>>,
     /// The cursors that were asked for since the start.
     claimed: Mutex<HashSet<String>>,
-    /// Whether there is a cursor: without one nothing has to be written.
+    /// Whether there is a cursor: without one nothing has to be written. Taken for granted for the
+    /// first seconds, in which readers register while meters speak already.
     wanted: AtomicBool,
     metrics: Metrics,
 }
@@ -133,7 +134,7 @@ impl Journal {
             idle: Mutex::default(),
             devices: Mutex::default(),
             claimed: Mutex::default(),
-            wanted: AtomicBool::new(false),
+            wanted: AtomicBool::new(true),
             metrics,
         });
         let keeper = Keeper::open(Arc::clone(&shared), settings)?;

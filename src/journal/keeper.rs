@@ -1,7 +1,6 @@
 //! The writing connection: commits groups of sets, and knows what is in the file.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
@@ -56,7 +55,6 @@ impl Keeper {
         let connection = database::open(&shared.data_dir)?;
         let extent = begin(&connection, settings.commit).map_err(|source| shared.failed(source))?;
         let cursors = cursors::list(&connection).map_err(|source| shared.failed(source))?;
-        shared.wanted.store(!cursors.is_empty(), Ordering::Release);
         let (devices, cutting) = (Devices::default(), Cutting::default());
         let keeper = Keeper { connection, shared, limit: settings.size, extent, cutting, devices };
         keeper.show(&cursors);

@@ -205,7 +205,8 @@ fn a_cursor_that_nobody_asks_for_is_let_go_after_a_day() {
 #[test]
 fn without_a_reader_nothing_is_written() {
     let site = Site::new();
-    let (journal, writer) = site.open();
+    let (journal, mut writer) = site.open();
+    writer.keeper().tidy(Timestamp::now()).unwrap();
     let queue = queue(&site.metrics);
     queue.push_now(Update::Readings(set(&house(), 1)));
     queue.close();
