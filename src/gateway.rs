@@ -28,6 +28,7 @@ use crate::command::directory::Directory;
 use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::watch::Watched;
+use crate::history::{self, History, HistoryError};
 use crate::homeassistant;
 use crate::homeassistant::Office;
 use crate::journal::{self, Journal, JournalError};
@@ -57,6 +58,7 @@ pub struct Gateway {
     lock: DirectoryLock,
     journal: Journal,
     journal_writer: journal::Writer,
+    history: Option<(History, history::Task)>,
     mqtt_access: MqttAccess,
     api_access: ApiAccess,
     tokens: Tokens,
@@ -88,6 +90,9 @@ pub enum GatewayError {
     /// The state on disk cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The histories cannot be used.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The file of journal and history cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -138,6 +143,10 @@ impl Gateway {
         let metrics = Metrics::default();
         let (journal, journal_writer) =
             Journal::open(&config.data_dir, config.journal.settings(), metrics.clone())?;
+        let history = config.history.settings();
+        let history = history
+            .map(|settings| History::open(&config.data_dir, settings, metrics.clone()))
+            .transpose()?;
         let tokens = Tokens::load(&config.data_dir)?;
         let broker = open_broker(config).await?;
         let web = bind_web(config).await?;
@@ -171,6 +180,7 @@ impl Gateway {
             lock,
             journal,
             journal_writer,
+            history,
             homeassistant: links::homeassistant(config),
             data_dir: config.data_dir.clone(),
             metrics,
@@ -187,6 +197,11 @@ impl Gateway {
     /// The readings as they are kept for those who must not lose one.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Every sensor's readings; `None`: they are not recorded.
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_ref().map(|(history, _)| history)
     }
 
     /// Runs until `shutdown`, then ends in order within ten seconds.
@@ -244,6 +259,7 @@ impl Gateway {
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
         let (link, roster) = (self.broker.link(), self.broker.roster());
+        let recorded_to = self.broker.link();
         let live = Live::new(Arc::clone(&directory), roster, metrics.clone());
         let (adapter, mailbox, changes) =
             Adapter::new(self.meters, Arc::clone(&ledger_queue), metrics.clone());
@@ -282,6 +298,14 @@ impl Gateway {
         };
         spawn_part(&mut pipeline, "live", hub, follow, &stop_links, &metrics);
         // Those who read the journal end when the writer has: everything is on disk then.
+        if let Some((_, task)) = self.history {
+            let (journal, link) = (self.journal, recorded_to);
+            let run = move |task: Arc<history::Task>, _| {
+                let (journal, link) = (journal.clone(), link.clone());
+                async move { task.run(journal, link).await }
+            };
+            spawn_part(&mut pipeline, "history", task, run, &stop_links, &metrics);
+        }
         pipeline.spawn("journal", self.journal_writer.run(journalled));
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);

@@ -5,6 +5,7 @@
 
 mod access;
 pub(super) mod external;
+mod history;
 mod listeners;
 pub(super) mod meter_faults;
 mod meters;
@@ -38,6 +39,7 @@ pub(super) fn check(
     check.limits();
     check.web();
     check.journal();
+    check.history();
     check.homeassistant();
     check.listeners();
     check.tls();
