@@ -25,6 +25,7 @@ use crate::command::directory::Directory;
 use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::watch::Watched;
+use crate::history::{self, History, HistoryError};
 use crate::homeassistant;
 use crate::homeassistant::Office;
 use crate::journal::{self, Journal, JournalError};
@@ -53,6 +54,7 @@ pub struct Gateway {
     lock: DirectoryLock,
     journal: Journal,
     journal_writer: journal::Writer,
+    history: Option<(History, history::Task)>,
     mqtt_access: MqttAccess,
     api_access: ApiAccess,
     tokens: Tokens,
@@ -84,6 +86,9 @@ pub enum GatewayError {
     /// The state on disk cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The histories cannot be used.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The file of journal and history cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -134,6 +139,10 @@ impl Gateway {
         let metrics = Metrics::default();
         let (journal, journal_writer) =
             Journal::open(&config.data_dir, config.journal.settings(), metrics.clone())?;
+        let history = config.history.settings();
+        let history = history
+            .map(|settings| History::open(&config.data_dir, settings, metrics.clone()))
+            .transpose()?;
         let tokens = Tokens::load(&config.data_dir)?;
         let broker = open_broker(config).await?;
         let web = bind_web(config).await?;
@@ -161,6 +170,7 @@ impl Gateway {
             lock,
             journal,
             journal_writer,
+            history,
             homeassistant: links::homeassistant(config),
             data_dir: config.data_dir.clone(),
             metrics,
@@ -177,6 +187,11 @@ impl Gateway {
     /// The readings as they are kept for those who must not lose one.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Every sensor's readings; `None`: they are not recorded.
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_ref().map(|(history, _)| history)
     }
 
     /// Runs until `shutdown`, then ends in order within ten seconds.
@@ -222,7 +237,11 @@ impl Gateway {
         let expected = kept.expected(&self.plans);
         let authored = publisher.authored();
         self.plans.know_our_own(&authored, &expected);
-        let here = (self.broker.link(), authored);
+        let here = (
+            self.broker.link(),
+            authored,
+            self.history.as_ref().map(|(history, _)| history.clone()),
+        );
         let (makes, routes, owners) = Makes::new(self.plans, &kept, here, &ledger_queue, &metrics)?;
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =
@@ -231,6 +250,7 @@ impl Gateway {
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
         let (link, roster) = (self.broker.link(), self.broker.roster());
+        let recorded_to = self.broker.link();
         let live = Live::new(Arc::clone(&directory), roster, metrics.clone());
         let (again, mut begin_again) = mpsc::channel(1);
         let (bridge, requests) = Bridge::new(
@@ -267,6 +287,14 @@ impl Gateway {
         };
         spawn_part(&mut pipeline, "live", hub, follow, &stop_links, &metrics);
         // Those who read the journal end when the writer has: everything is on disk then.
+        if let Some((_, task)) = self.history {
+            let (journal, link) = (self.journal, recorded_to);
+            let run = move |task: Arc<history::Task>, _| {
+                let (journal, link) = (journal.clone(), link.clone());
+                async move { task.run(journal, link).await }
+            };
+            spawn_part(&mut pipeline, "history", task, run, &stop_links, &metrics);
+        }
         pipeline.spawn("journal", self.journal_writer.run(journalled));
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);

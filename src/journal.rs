@@ -8,12 +8,13 @@
 //!
 //! A record stays until every cursor has passed it. Above [`Settings::size`] the oldest go all the
 //! same; whom they are taken from goes on at the oldest that is left, and it is counted and said.
-//! Without any cursor nothing is written.
+//! Where there is no cursor at all nothing is written.
 //!
 //! | module | has |
 //! |---|---|
 //! | `writer` | the task: groups, what happens when the disk fails or hangs |
 //! | `keeper` | commits, and what is in the file |
+//! | `checkpoint` | from the write-ahead log into the file |
 //! | `truncate` | what may go, and what has to |
 //! | `cursors` | who reads, and how far it is |
 //! | `devices` | the meters as they were when they said it |
@@ -22,6 +23,7 @@
 
 pub mod database;
 
+mod checkpoint;
 mod cursors;
 mod devices;
 mod encode;
@@ -50,6 +52,7 @@ use crate::model::{Device, ReadingSet, Timestamp};
 
 pub use self::cursors::advance_in;
 pub use self::error::JournalError;
+pub(crate) use self::error::{DAMAGED_ADVICE, NEWER_ADVICE};
 pub use self::readers::{Reader, Readers};
 pub use self::writer::{Writer, WriterLost, queue};
 
@@ -109,7 +112,8 @@ struct Shared {
     devices: Mutex<HashMap<i64, Arc<Device>>>,
     /// The cursors that were asked for since the start.
     claimed: Mutex<HashSet<String>>,
-    /// Whether there is a cursor: without one nothing has to be written.
+    /// Whether there is a cursor: without one nothing has to be written. Taken for granted for the
+    /// first seconds, in which readers register while meters speak already.
     wanted: AtomicBool,
     metrics: Metrics,
 }
@@ -130,7 +134,7 @@ impl Journal {
             idle: Mutex::default(),
             devices: Mutex::default(),
             claimed: Mutex::default(),
-            wanted: AtomicBool::new(false),
+            wanted: AtomicBool::new(true),
             metrics,
         });
         let keeper = Keeper::open(Arc::clone(&shared), settings)?;

@@ -18,6 +18,7 @@ use crate::broker::{FilterError, Link};
 use crate::command::desk::Routes;
 use crate::command::directory::Expected;
 use crate::config::Config;
+use crate::history::History;
 use crate::ledger::LedgerQueue;
 use crate::links;
 use crate::metrics::Metrics;
@@ -138,7 +139,7 @@ impl Makes {
     pub(super) fn new(
         mut plans: Plans,
         kept: &Kept,
-        (link, authored): (Link, Authored),
+        (link, authored, history): (Link, Authored, Option<History>),
         ledger: &LedgerQueue,
         metrics: &Metrics,
     ) -> Result<(Makes, Routes, Vec<(Make, ChangesIn)>), FilterError> {
@@ -163,7 +164,8 @@ impl Makes {
             (Make::P1, port_changes),
         ];
         let mailboxes = Mailboxes { brultech: packets, fluksometers: frames, ports: telegrams };
-        let shared = Shared::new(link, authored, mailboxes.fluksometers.clone(), metrics.clone());
+        let shared = Shared::new(link, authored, mailboxes.fluksometers.clone(), metrics.clone())
+            .with_history(history);
         let listeners = fluksometer::listeners(&plans.fluksometers, &kept.fluksometers, shared)?;
         let makes = Makes {
             links: plans.links,

@@ -1,10 +1,10 @@
 //! The writing connection: commits groups of sets, and knows what is in the file.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::checkpoint::LAST_RESORT;
 use super::devices::{self, Devices};
 use super::truncate::Cutting;
 use super::{Commit, JournalError, Settings, Shared, cursors, database, encode, signed, unsigned};
@@ -55,7 +55,6 @@ impl Keeper {
         let connection = database::open(&shared.data_dir)?;
         let extent = begin(&connection, settings.commit).map_err(|source| shared.failed(source))?;
         let cursors = cursors::list(&connection).map_err(|source| shared.failed(source))?;
-        shared.wanted.store(!cursors.is_empty(), Ordering::Release);
         let (devices, cutting) = (Devices::default(), Cutting::default());
         let keeper = Keeper { connection, shared, limit: settings.size, extent, cutting, devices };
         keeper.show(&cursors);
@@ -126,6 +125,7 @@ fn begin(connection: &Connection, commit: Commit) -> rusqlite::Result<Extent> {
     if commit == Commit::Always {
         connection.pragma_update(None, "synchronous", "FULL")?;
     }
+    connection.pragma_update(None, "wal_autocheckpoint", LAST_RESORT)?;
     let state = "SELECT last, bytes FROM journal_state";
     let (last, bytes): (i64, i64) =
         connection.query_row(state, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -134,8 +134,9 @@ fn begin(connection: &Connection, commit: Commit) -> rusqlite::Result<Extent> {
         connection.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let last = last.max(newest.unwrap_or(0));
     devices::close_all(connection, unsigned(last))?;
-    let first = first.map_or(unsigned(last) + 1, unsigned);
-    Ok(Extent { first, last: unsigned(last), bytes: unsigned(bytes) })
+    let last = unsigned(last);
+    let bytes = first.map_or(0, |_| unsigned(bytes));
+    Ok(Extent { first: first.map_or(last + 1, unsigned), last, bytes })
 }
 
 /// Notes what is there, as part of the transaction that changes it.

@@ -47,7 +47,8 @@ impl Readers {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
             for reader in &readers {
-                let _ = writeln!(out, "{name}{{cursor=\"{}\"}} {}", reader.name, value(reader));
+                let cursor = label(&reader.name);
+                let _ = writeln!(out, "{name}{{cursor=\"{cursor}\"}} {}", value(reader));
             }
         };
         series(
@@ -63,6 +64,11 @@ impl Readers {
             |reader| reader.missed,
         );
     }
+}
+
+/// As Prometheus' text format wants it between quotes.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -89,5 +95,6 @@ mod tests {
              meterbridge_journal_lag{cursor=\"influx\"} 7\n"
         ));
         assert!(text.contains("meterbridge_journal_missed_total{cursor=\"influx\"} 3\n"), "{text}");
+        assert_eq!(label("a\"b\\c\n"), "a\\\"b\\\\c\\n");
     }
 }

@@ -162,6 +162,31 @@ fn above_its_size_the_oldest_go_and_whoever_needed_them_is_told_how_many() {
 }
 
 #[test]
+fn after_an_outage_of_a_reader_the_file_gives_back_what_it_took() {
+    let site = Site::new();
+    let (journal, mut writer) = site.open();
+    journal.cursor("reader").unwrap();
+    let device = house();
+    let readings = (0..300).map(|sensor| Reading { sensor, value: Value::Gauge(Milli(1 << 40)) });
+    let readings: Vec<Reading> = readings.collect();
+    let said = ReadingSet { device, at: Timestamp(1), pulses: [None; 4], readings };
+    let group = vec![Entry { live: true, set: Arc::new(said) }; 1000];
+    for _ in 0..16 {
+        writer.keeper().write(&group).unwrap();
+    }
+    let pages = |writer: &mut Writer, what: &str| {
+        let connection = &writer.keeper().connection;
+        connection.query_row(&format!("PRAGMA {what}"), [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let before = pages(&mut writer, "page_count");
+    assert!(before > 6000, "{before} pages");
+    journal.advance("reader", 16_000).unwrap();
+    while writer.keeper().tidy(Timestamp::now()).unwrap() {}
+    let after = pages(&mut writer, "page_count");
+    assert!(after < 4200, "{before} pages before, {after} after");
+}
+
+#[test]
 fn a_cursor_that_nobody_asks_for_is_let_go_after_a_day() {
     let site = Site::new();
     let (journal, mut writer) = site.open();
@@ -180,7 +205,8 @@ fn a_cursor_that_nobody_asks_for_is_let_go_after_a_day() {
 #[test]
 fn without_a_reader_nothing_is_written() {
     let site = Site::new();
-    let (journal, writer) = site.open();
+    let (journal, mut writer) = site.open();
+    writer.keeper().tidy(Timestamp::now()).unwrap();
     let queue = queue(&site.metrics);
     queue.push_now(Update::Readings(set(&house(), 1)));
     queue.close();

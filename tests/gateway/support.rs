@@ -83,7 +83,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn start(gateway: Gateway) -> Self {
+    pub(crate) fn start(gateway: Gateway) -> Self {
         let (addresses, stop) = (gateway.addresses().clone(), CancellationToken::new());
         let mut task = JoinSet::new();
         task.spawn(gateway.run(stop.clone()));

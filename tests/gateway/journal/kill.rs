@@ -1,13 +1,14 @@
 //! kill -9 under a hundred meters, again and again: what is older than a commit is in the journal,
-//! once.
+//! once, and so it is in the histories.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use meter_protocols::brultech::Format;
+use meterbridge::history::History;
 use meterbridge::journal::{Journal, database};
-use meterbridge::model::Value;
+use meterbridge::model::{Milli, Recorded, Sensor, SensorId, Value};
 use meterbridge::simulator::{Direction, Simulation, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -18,7 +19,7 @@ use super::{READER, open, records};
 use crate::meters::reading;
 use crate::process::Process;
 use crate::record::within;
-use crate::support::{Site, free_port};
+use crate::support::{Running, Site, free_port};
 
 const METERS: u32 = 100;
 const ROUNDS: usize = 4;
@@ -73,6 +74,8 @@ struct Found {
     sets: HashSet<(String, i64)>,
     readings: usize,
     done: u64,
+    /// What the histories are to have: a reading for each second, the first if there are two.
+    series: HashMap<SensorId, BTreeMap<i64, Milli>>,
 }
 
 impl Found {
@@ -86,6 +89,7 @@ impl Found {
             assert!(self.sets.insert(set), "a set is there twice: {record:?}");
             for (sensor, value) in record.set.iter() {
                 self.readings += 1;
+                self.expect(sensor, record.set.at.seconds(), value);
                 if let Value::Counter(value) = value {
                     let total = (sensor.id.to_string(), record.set.at.seconds(), value.0);
                     *totals.entry(total).or_insert(0) += 1;
@@ -94,6 +98,35 @@ impl Found {
         }
         journal.advance(READER, self.done).unwrap();
         totals
+    }
+
+    fn expect(&mut self, sensor: &Sensor, time: i64, value: Value) {
+        let value = match (value, sensor.recorded()) {
+            (Value::Counter(value), Some(Recorded::Counter)) => value,
+            (Value::Gauge(value), Some(Recorded::Gauge)) => value,
+            _ => return,
+        };
+        self.series.entry(sensor.id).or_default().entry(time).or_insert(value);
+    }
+
+    /// Every history has what the journal had, in blocks and from the journal, each reading once.
+    async fn compare(&self, history: &History) {
+        for (sensor, expected) in &self.series {
+            let expected: Vec<(i64, Milli)> =
+                expected.iter().map(|(at, value)| (*at, *value)).collect();
+            let points = within("a history with everything", async {
+                loop {
+                    let (history, sensor) = (history.clone(), *sensor);
+                    let read = move || history.series(sensor, None, 0, i64::MAX / 2).unwrap();
+                    // What waits in the journal is read again at the start: until that is through.
+                    let points = tokio::task::spawn_blocking(read).await.unwrap().points;
+                    if points.len() >= expected.len() {
+                        break points;
+                    }
+                }
+            });
+            assert_eq!(points.await, expected, "sensor {sensor}");
+        }
     }
 }
 
@@ -155,6 +188,12 @@ async fn kill_9_under_a_hundred_meters_loses_nothing_older_than_a_commit() {
         }
     }
     stop.cancel();
+    simulator.join_next().await.unwrap().unwrap().unwrap();
+    let gateway = site.build().await.unwrap();
+    let history = gateway.history().cloned().expect("histories are recorded");
+    let gateway = Running::start(gateway);
+    found.compare(&history).await;
+    gateway.stop().await;
     assert!(compared > rounds * 1000, "there was a load: {compared}");
     println!(
         "{rounds} kills: {} sets with {} readings in the journal, none twice; {compared} totals \
