@@ -108,7 +108,6 @@ impl Recorder {
                 let point = Point { at: record.set.at.seconds(), milli: value };
                 let moment = Moment {
                     seq: record.seq,
-                    live: record.live,
                     replayed: record.seq <= self.replay,
                     now,
                     grace: self.grace,
@@ -266,7 +265,6 @@ impl Meter {
 #[derive(Debug, Clone, Copy)]
 struct Moment {
     seq: u64,
-    live: bool,
     replayed: bool,
     now: i64,
     grace: i64,
@@ -323,7 +321,9 @@ fn into_block(block: &mut OpenBlock, point: Point, moment: Moment) -> Became {
         Some(regarded) if moment.seq <= regarded => return Became::Regarded,
         regarded => regarded.is_some(),
     };
-    let pushed = if late || !moment.live { block.insert(point) } else { block.push(point) };
+    // A Fluksometer drops what is not newer than the tail of an open block, and so does whoever reads
+    // both. What is stored is mended instead: nobody else can.
+    let pushed = if late { block.insert(point) } else { block.push(point) };
     match pushed {
         Pushed::Dropped => Became::Dropped,
         Pushed::Taken if late => Became::Late,

@@ -43,7 +43,7 @@ proptest! {
         // The first value that was read at a time, and those that had to be taken.
         let mut read: BTreeMap<i64, i64> = BTreeMap::new();
         let mut must: BTreeMap<i64, i64> = BTreeMap::new();
-        let mut newest = 0;
+        let mut newest: BTreeMap<i64, i64> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Reading { after, age, value, live } => {
@@ -51,11 +51,12 @@ proptest! {
                     let at = now - age;
                     bench.push(&device, 0, at, value, live, now);
                     read.entry(at).or_insert(value);
-                    // One that is told live, and is older than one before, may be dropped.
-                    if !live || at > newest {
+                    // One that is not newer than another of its window is dropped while that is open.
+                    let before = newest.entry(at.div_euclid(256)).or_insert(0);
+                    if at > *before {
                         must.entry(at).or_insert(value);
                     }
-                    newest = newest.max(at);
+                    *before = at.max(*before);
                 }
                 Step::Tick => {
                     bench.tick(now);
