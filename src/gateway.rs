@@ -36,6 +36,7 @@ use crate::homeassistant::Office;
 use crate::journal::{self, Journal, JournalError};
 use crate::ledger;
 use crate::links;
+use crate::mdns;
 use crate::metrics::Metrics;
 use crate::model::{Make, Update};
 use crate::publish::Publisher;
@@ -58,6 +59,7 @@ pub struct Gateway {
     meters: Vec<MeterSettings>,
     customer_ports: Vec<MeterSettings>,
     fluksometers: fluksometer::Plan,
+    mdns: Option<mdns::Settings>,
     store: Store,
     lock: DirectoryLock,
     journal: Journal,
@@ -175,6 +177,7 @@ impl Gateway {
             customer_ports,
             link_settings: plan.settings,
             fluksometers: links::fluksometers(&config.meters),
+            mdns: links::mdns(config, &addresses),
             links: open,
             store,
             lock,
@@ -278,6 +281,7 @@ impl Gateway {
             Arc::clone(&ledger_queue),
             metrics.clone(),
         );
+        let seen = Arc::clone(&directory);
         let owners = vec![
             (Make::Brultech, changes),
             (Make::P1, ports_changes),
@@ -338,6 +342,11 @@ impl Gateway {
         spawn_adapter(&mut adapters, fluksometers, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
         fluksometers::listen(&mut links, listeners, &stop_links, &metrics);
+        if let Some(settings) = self.mdns {
+            let watch = mdns::Watch::new(settings, seen, Arc::clone(&ledger_queue));
+            let run = |watch: Arc<mdns::Watch>, stop| async move { watch.run(stop).await };
+            spawn_part(&mut links, "mdns", watch, run, &stop_links, &metrics);
+        }
         for (make, id, link) in self.links {
             let (stop, metrics) = (stop_links.clone(), metrics.clone());
             match make {

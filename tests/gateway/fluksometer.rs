@@ -4,6 +4,8 @@ mod bridge;
 mod bridged;
 mod device;
 mod echoes;
+mod links;
+mod mosquitto;
 
 use serde_json::Value;
 
