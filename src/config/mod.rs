@@ -7,7 +7,7 @@
 //!
 //! | module | has |
 //! |---|---|
-//! | [`broker`], [`endpoint`], [`meter`], [`link`], [`journal`] | the types of the sections |
+//! | [`broker`], [`endpoint`], [`meter`], [`link`], [`journal`], [`history`] | the types of the sections |
 //! | [`scalar`], [`duration`], [`size`], [`secret`] | single values |
 //! | `document`, `layers`, `overlay` | where values come from |
 //! | `decode`, `check`, `unsupported`, `mistake` | what can be wrong with them |
@@ -16,6 +16,7 @@
 pub mod broker;
 pub mod duration;
 pub mod endpoint;
+pub mod history;
 pub mod journal;
 pub mod link;
 pub mod meter;
@@ -39,6 +40,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use self::broker::Broker;
+use self::history::History;
 use self::journal::Journal;
 use self::layers::Layers;
 use self::meter::Meter;
@@ -67,6 +69,8 @@ pub struct Config {
     pub meters: Vec<Meter>,
     /// What waits on disk for histories and outputs.
     pub journal: Journal,
+    /// Every sensor's readings, for good.
+    pub history: History,
     /// Announcement to Home Assistant.
     pub homeassistant: HomeAssistant,
     /// Whether meters are looked for on the local network, and the gateway announced there.
@@ -335,6 +339,7 @@ impl Default for Config {
             meters: Vec::new(),
             journal: Journal::default(),
             mdns: Mdns::default(),
+            history: History::default(),
             homeassistant: HomeAssistant::default(),
             sinks: Vec::new(),
         }

@@ -6,6 +6,7 @@ mod device;
 mod echoes;
 mod links;
 mod mosquitto;
+mod past;
 
 use serde_json::Value;
 
