@@ -8,6 +8,7 @@
 mod clock;
 mod data_dir;
 mod files;
+mod journal;
 mod ports;
 mod reach;
 mod serial;
@@ -64,6 +65,7 @@ pub fn examine(loaded: &Loaded) -> Report {
     let mut report = Report::default();
     configuration(loaded, &mut report);
     data_dir::examine(&config.data_dir, &running, &mut report);
+    journal::examine(&config.data_dir, &mut report);
     ports::examine(config, &running, &mut report);
     serial::examine(config, &running, &mut report);
     reach::examine(config, &running, &mut report);

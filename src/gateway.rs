@@ -31,11 +31,13 @@ use crate::command::directory::{Directory, Expected};
 use crate::command::router::{Router, RouterError};
 use crate::config::Config;
 use crate::config::watch::Watched;
+use crate::history::{self, History, HistoryError};
 use crate::homeassistant;
 use crate::homeassistant::Office;
 use crate::journal::{self, Journal, JournalError};
 use crate::ledger;
 use crate::links;
+use crate::mdns;
 use crate::metrics::Metrics;
 use crate::model::{Make, Update};
 use crate::publish::Publisher;
@@ -58,10 +60,12 @@ pub struct Gateway {
     meters: Vec<MeterSettings>,
     customer_ports: Vec<MeterSettings>,
     fluksometers: fluksometer::Plan,
+    mdns: Option<mdns::Settings>,
     store: Store,
     lock: DirectoryLock,
     journal: Journal,
     journal_writer: journal::Writer,
+    history: Option<(History, history::Task)>,
     mqtt_access: MqttAccess,
     api_access: ApiAccess,
     tokens: Tokens,
@@ -93,6 +97,9 @@ pub enum GatewayError {
     /// The state on disk cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The histories cannot be used.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The file of journal and history cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -143,6 +150,10 @@ impl Gateway {
         let metrics = Metrics::default();
         let (journal, journal_writer) =
             Journal::open(&config.data_dir, config.journal.settings(), metrics.clone())?;
+        let history = config.history.settings();
+        let history = history
+            .map(|settings| History::open(&config.data_dir, settings, metrics.clone()))
+            .transpose()?;
         let tokens = Tokens::load(&config.data_dir)?;
         let broker = open_broker(config).await?;
         let web = bind_web(config).await?;
@@ -175,11 +186,13 @@ impl Gateway {
             customer_ports,
             link_settings: plan.settings,
             fluksometers: links::fluksometers(&config.meters),
+            mdns: links::mdns(config, &addresses),
             links: open,
             store,
             lock,
             journal,
             journal_writer,
+            history,
             homeassistant: links::homeassistant(config),
             data_dir: config.data_dir.clone(),
             metrics,
@@ -196,6 +209,11 @@ impl Gateway {
     /// The readings as they are kept for those who must not lose one.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Every sensor's readings; `None`: they are not recorded.
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_ref().map(|(history, _)| history)
     }
 
     /// Runs until `shutdown`, then ends in order within ten seconds.
@@ -262,6 +280,7 @@ impl Gateway {
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
         let (link, roster) = (self.broker.link(), self.broker.roster());
+        let recorded_to = self.broker.link();
         let live = Live::new(Arc::clone(&directory), roster, metrics.clone());
         let (adapter, mailbox, changes) = Adapter::<brultech::Meter>::new(
             self.meters,
@@ -278,13 +297,16 @@ impl Gateway {
             Arc::clone(&ledger_queue),
             metrics.clone(),
         );
+        let seen = Arc::clone(&directory);
         let owners = vec![
             (Make::Brultech, changes),
             (Make::P1, ports_changes),
             (Make::Fluksometer, fluksometers_changes),
         ];
         let owners = Owners::new(owners, Arc::clone(&directory));
-        let shared = Shared::new(self.broker.link(), authored, frames.clone(), metrics.clone());
+        let past = self.history.as_ref().map(|(history, _)| history.clone());
+        let shared = Shared::new(self.broker.link(), authored, frames.clone(), metrics.clone())
+            .with_history(past);
         // Before the broker serves anybody: what is said first is heard as well.
         let listeners = fluksometer::listeners(&self.fluksometers, &fluksometers_left, shared)?;
         let (again, mut begin_again) = mpsc::channel(1);
@@ -322,6 +344,14 @@ impl Gateway {
         };
         spawn_part(&mut pipeline, "live", hub, follow, &stop_links, &metrics);
         // Those who read the journal end when the writer has: everything is on disk then.
+        if let Some((_, task)) = self.history {
+            let (journal, link) = (self.journal, recorded_to);
+            let run = move |task: Arc<history::Task>, _| {
+                let (journal, link) = (journal.clone(), link.clone());
+                async move { task.run(journal, link).await }
+            };
+            spawn_part(&mut pipeline, "history", task, run, &stop_links, &metrics);
+        }
         pipeline.spawn("journal", self.journal_writer.run(journalled));
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);
@@ -338,6 +368,11 @@ impl Gateway {
         spawn_adapter(&mut adapters, fluksometers, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
         fluksometers::listen(&mut links, listeners, &stop_links, &metrics);
+        if let Some(settings) = self.mdns {
+            let watch = mdns::Watch::new(settings, seen, Arc::clone(&ledger_queue));
+            let run = |watch: Arc<mdns::Watch>, stop| async move { watch.run(stop).await };
+            spawn_part(&mut links, "mdns", watch, run, &stop_links, &metrics);
+        }
         for (make, id, link) in self.links {
             let (stop, metrics) = (stop_links.clone(), metrics.clone());
             match make {

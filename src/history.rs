@@ -27,6 +27,8 @@ mod summary;
 mod tables;
 mod takeover;
 mod task;
+#[cfg(test)]
+mod tests;
 mod varint;
 
 use std::collections::HashSet;

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `writer` | the task: groups, what happens when the disk fails or hangs |
 //! | `keeper` | commits, and what is in the file |
+//! | `checkpoint` | from the write-ahead log into the file |
 //! | `truncate` | what may go, and what has to |
 //! | `cursors` | who reads, and how far it is |
 //! | `devices` | the meters as they were when they said it |
@@ -22,6 +23,7 @@
 
 pub mod database;
 
+mod checkpoint;
 mod cursors;
 mod devices;
 mod encode;
@@ -50,6 +52,7 @@ use crate::model::{Device, ReadingSet, Timestamp};
 
 pub use self::cursors::advance_in;
 pub use self::error::JournalError;
+pub(crate) use self::error::{DAMAGED_ADVICE, NEWER_ADVICE};
 pub use self::readers::{Reader, Readers};
 pub use self::writer::{Writer, WriterLost, queue};
 

@@ -25,7 +25,7 @@ use crate::topic::{BridgeTopic, Topic};
 use crate::transport::{Dial, ListenOptions, SerialLine};
 use crate::web::{About, ApiAccess, MqttAccess};
 
-pub(crate) use self::fluksometer::plan as fluksometers;
+pub(crate) use self::fluksometer::{mdns, plan as fluksometers};
 
 /// What the meter entries come to.
 #[derive(Debug)]

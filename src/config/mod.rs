@@ -7,7 +7,7 @@
 //!
 //! | module | has |
 //! |---|---|
-//! | [`broker`], [`endpoint`], [`meter`], [`link`], [`journal`] | the types of the sections |
+//! | [`broker`], [`endpoint`], [`meter`], [`link`], [`journal`], [`history`] | the types of the sections |
 //! | [`scalar`], [`duration`], [`size`], [`secret`] | single values |
 //! | `document`, `layers`, `overlay` | where values come from |
 //! | `decode`, `check`, `unsupported`, `mistake` | what can be wrong with them |
@@ -16,6 +16,7 @@
 pub mod broker;
 pub mod duration;
 pub mod endpoint;
+pub mod history;
 pub mod journal;
 pub mod link;
 pub mod meter;
@@ -39,6 +40,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use self::broker::Broker;
+use self::history::History;
 use self::journal::Journal;
 use self::layers::Layers;
 use self::meter::Meter;
@@ -67,8 +69,12 @@ pub struct Config {
     pub meters: Vec<Meter>,
     /// What waits on disk for histories and outputs.
     pub journal: Journal,
+    /// Every sensor's readings, for good.
+    pub history: History,
     /// Announcement to Home Assistant.
     pub homeassistant: HomeAssistant,
+    /// Whether meters are looked for on the local network, and the gateway announced there.
+    pub mdns: Mdns,
     /// Outputs.
     pub sinks: Vec<Sink>,
 }
@@ -169,6 +175,19 @@ pub enum Discovery {
     Device,
     /// One message a sensor, for older versions.
     Component,
+}
+
+/// See [`Config::mdns`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mdns {
+    /// Where other machines can reach the broker or the web port.
+    #[default]
+    Auto,
+    /// On loopback as well.
+    Always,
+    /// Not at all.
+    Never,
 }
 
 /// One entry of [`Config::sinks`]: its kind; the other keys belong to the sink.
@@ -319,6 +338,8 @@ impl Default for Config {
             web: Web::default(),
             meters: Vec::new(),
             journal: Journal::default(),
+            mdns: Mdns::default(),
+            history: History::default(),
             homeassistant: HomeAssistant::default(),
             sinks: Vec::new(),
         }

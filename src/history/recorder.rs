@@ -71,6 +71,12 @@ impl Recorder {
         }
     }
 
+    /// Records up to here were there before the start.
+    #[cfg(test)]
+    pub(super) fn set_replay(&mut self, replay: u64) {
+        self.replay = replay;
+    }
+
     /// The last record that was pushed.
     pub(super) fn position(&self) -> u64 {
         self.position

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::open::Open;
 use super::recorder::{CURSOR, Recorder};
 use super::retention;
 use super::{HistoryError, Published, Shared};
@@ -20,7 +21,7 @@ use crate::topic::Topic;
 #[derive(Debug)]
 pub struct Task {
     shared: Arc<Shared>,
-    told: mpsc::Receiver<Published>,
+    told: tokio::sync::Mutex<mpsc::Receiver<Published>>,
 }
 
 /// What one look at the journal and the clock has brought.
@@ -52,15 +53,18 @@ struct Said {
 
 impl Task {
     pub(super) fn new(shared: Arc<Shared>, told: mpsc::Receiver<Published>) -> Task {
-        Task { shared, told }
+        Task { shared, told: tokio::sync::Mutex::new(told) }
     }
 
-    /// Runs until the journal has come to its end. What is in open blocks stays in the journal.
+    /// Runs until the journal has come to its end. What is in open blocks stays in the journal, and
+    /// is read from there when this is run again.
     ///
     /// # Errors
     /// When the journal cannot be read at the start, or the thread that works was lost. A file
     /// that fails later is counted, said, and tried again.
-    pub async fn run(mut self, journal: Journal, link: Link) -> Result<(), HistoryError> {
+    pub async fn run(&self, journal: Journal, link: Link) -> Result<(), HistoryError> {
+        let mut told = self.told.lock().await;
+        *self.shared.open.lock() = Open::default();
         let mut committed = journal.committed();
         let end = *committed.borrow_and_update();
         let start = {
@@ -80,7 +84,7 @@ impl Task {
                 _ = tick.tick() => {}
                 // The records of a second are pushed together: a wake for each commit is enough.
                 changed = committed.changed() => ended = changed.is_err(),
-                Some(block) = self.told.recv() => {
+                Some(block) = told.recv() => {
                     publish(&self.shared, &link, vec![block]).await;
                     continue;
                 }

@@ -6,6 +6,13 @@ use rusqlite::ErrorCode;
 
 use super::database::SCHEMA_VERSION;
 
+/// What can be done about [`JournalError::Damaged`].
+pub(crate) const DAMAGED_ADVICE: &str = "stop the gateway and restore history.db from a backup, or save \
+    what can be read (sqlite3 history.db .recover | sqlite3 new.db), or move history.db and what begins \
+    with its name away to begin with an empty one (the history is lost then)";
+/// What can be done about [`JournalError::Newer`].
+pub(crate) const NEWER_ADVICE: &str = "use that one, or another data_dir";
+
 /// The journal's file could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,7 +36,7 @@ pub enum JournalError {
     /// The file was written by a later version of this program.
     #[error(
         "the history's file {path} has schema version {found}, this program knows {SCHEMA_VERSION}: \
-         it was written by a newer meterbridge; use that one, or another data_dir"
+         it was written by a newer meterbridge; {NEWER_ADVICE}"
     )]
     Newer {
         /// The file.
@@ -38,11 +45,7 @@ pub enum JournalError {
         found: i64,
     },
     /// What is in the file makes no sense.
-    #[error(
-        "the history's file {path} is damaged: {fault}; stop the gateway and restore the file from a \
-         backup, or save what can be read with: sqlite3 {path} .recover | sqlite3 new.db, or move it \
-         and what begins with its name away to begin with an empty one (the history is lost then)"
-    )]
+    #[error("the history's file {path} is damaged: {fault}; {DAMAGED_ADVICE}")]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::checkpoint::LAST_RESORT;
 use super::devices::{self, Devices};
 use super::truncate::Cutting;
 use super::{Commit, JournalError, Settings, Shared, cursors, database, encode, signed, unsigned};
@@ -126,6 +127,7 @@ fn begin(connection: &Connection, commit: Commit) -> rusqlite::Result<Extent> {
     if commit == Commit::Always {
         connection.pragma_update(None, "synchronous", "FULL")?;
     }
+    connection.pragma_update(None, "wal_autocheckpoint", LAST_RESORT)?;
     let state = "SELECT last, bytes FROM journal_state";
     let (last, bytes): (i64, i64) =
         connection.query_row(state, [], |row| Ok((row.get(0)?, row.get(1)?)))?;

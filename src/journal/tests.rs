@@ -291,6 +291,90 @@ async fn a_disk_that_fails_for_a_while_costs_nothing() {
     assert_eq!(numbers(&journal.read(0, 5000).unwrap()), expected);
 }
 
+#[tokio::test]
+async fn what_does_not_fit_while_a_disk_hangs_is_lost_and_counted_and_nothing_else() {
+    let site = Site::new();
+    let (journal, writer) = site.open();
+    journal.cursor("reader").unwrap();
+    let holder = Connection::open(database::file(site.path())).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (queue, house) = (queue(&site.metrics), house());
+    let mut pushed = 0;
+    let script = async {
+        while site.metrics.journal_lost.get() < 100 {
+            pushed += 1;
+            queue.push_now(Update::Readings(set(&house, pushed)));
+            if pushed % 500 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        holder.execute_batch("ROLLBACK").unwrap();
+        queue.close();
+    };
+    let (outcome, ()) = tokio::join!(writer.run(Arc::clone(&queue)), script);
+    outcome.unwrap();
+    let records = journal.read(0, usize::MAX).unwrap();
+    assert_eq!(records.len() as u64 + site.metrics.journal_lost.get(), pushed.unsigned_abs());
+    assert!(records.windows(2).all(|pair| pair[0].set.at < pair[1].set.at));
+    assert_eq!(records.last().unwrap().set.at.0, pushed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_waits_half_a_second_and_one_that_is_always_safe_does_not_wait() {
+    for (commit, waited, synchronous) in [(Commit::Group, 500, 1), (Commit::Always, 0, 2)] {
+        let mut site = Site::new();
+        site.settings.commit = commit;
+        let (journal, mut writer) = site.open();
+        journal.cursor("reader").unwrap();
+        let connection = &writer.keeper().connection;
+        let kept = connection.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0));
+        assert_eq!(kept.unwrap(), synchronous);
+        let (queue, house) = (queue(&site.metrics), house());
+        for n in 1..=9 {
+            queue.push_now(Update::Readings(set(&house, n)));
+        }
+        let (begin, mut committed) = (tokio::time::Instant::now(), journal.committed());
+        let script = async {
+            committed.wait_for(|last| *last == 9).await.unwrap();
+            // Timers are good to a millisecond.
+            let late = begin.elapsed().as_millis() as u64;
+            assert!((waited..=waited + 2).contains(&late), "{late}");
+            queue.close();
+        };
+        let (outcome, ()) = tokio::join!(writer.run(Arc::clone(&queue)), script);
+        outcome.unwrap();
+        assert_eq!(site.metrics.journal_commits.get(), 1);
+    }
+}
+
+#[test]
+fn a_fluksometer_and_its_documents_read_back_equal() {
+    let own = crate::model::OwnDocuments {
+        on_our_broker: true,
+        sensor: "{\"1\":{}}".into(),
+        flx: "{}".into(),
+        kube: "".into(),
+        tap: "x\ny".into(),
+    };
+    let mut device = device("kel\u{e9}r \"7\"");
+    device.make = crate::model::Make::Fluksometer;
+    device.own = Some(Arc::new(own));
+    device.sensors[0].channel = crate::model::Channel::Kube(3);
+    device.sensors[1].own = Some(Arc::new(crate::model::OwnSection {
+        rid: 7,
+        record: Some(crate::model::Recorded::Gauge),
+        text: "{\"id\":1}".into(),
+    }));
+    let site = Site::new();
+    let (journal, mut writer) = site.open();
+    journal.cursor("reader").unwrap();
+    let said = set(&Arc::new(device), 1);
+    writer.keeper().write(&[Entry { live: false, set: Arc::clone(&said) }]).unwrap();
+    drop((journal, writer));
+    let (journal, _writer) = site.open();
+    assert_eq!(journal.read(0, 1).unwrap(), [Record { seq: 1, live: false, set: said }]);
+}
+
 #[test]
 fn a_full_queue_counts_sets_and_nothing_else() {
     let metrics = Metrics::default();

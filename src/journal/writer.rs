@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::checkpoint::Checkpoints;
 use super::keeper::{Entry, Keeper};
 use super::{Commit, JournalError, Shared};
 use crate::bus::Queue;
@@ -28,6 +29,7 @@ pub struct Writer {
     committed: watch::Sender<u64>,
     failing: bool,
     lost: Lost,
+    checkpoints: Checkpoints,
 }
 
 /// The thread that writes to disk was lost.
@@ -73,8 +75,15 @@ impl Writer {
             Commit::Group => LAZY,
             Commit::Always => Duration::ZERO,
         };
-        let lost = Lost::default();
-        Writer { keeper: Some(keeper), interval, shared, committed, failing: false, lost }
+        Writer {
+            keeper: Some(keeper),
+            interval,
+            shared,
+            committed,
+            failing: false,
+            lost: Lost::default(),
+            checkpoints: Checkpoints::default(),
+        }
     }
 
     /// Writes what comes by `queue` until it is closed, and then what is left.
@@ -91,6 +100,7 @@ impl Writer {
                 self.commit(&mut waiting).await?;
             }
             if tidy_at <= now {
+                self.checkpoints.begin(&self.shared).await;
                 let more = self.tidy().await?;
                 tidy_at = Instant::now() + if more { Duration::ZERO } else { TIDY };
             }

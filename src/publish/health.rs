@@ -68,6 +68,15 @@ impl Health {
             "restarts": metrics.task_restarts.get(),
             "state_write_failures": metrics.state_write_failures.get(),
             "journal": journal(metrics),
+            "history": {
+                "open": metrics.history_open_blocks.get(),
+                "bytes": metrics.history_bytes.get(),
+                "readings": metrics.history_readings.get(),
+                "dropped": metrics.history_dropped.get(),
+                "malformed": metrics.history_malformed.get(),
+                "removals": metrics.history_removed.get(),
+                "failures": metrics.history_failures.get(),
+            },
         });
         if let Some(broker) = &mut self.broker {
             health["broker"] = broker.look(seconds);

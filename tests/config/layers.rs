@@ -5,6 +5,8 @@ use std::path::Path;
 use meterbridge::config::Origin;
 use meterbridge::config::link::Link;
 use meterbridge::config::meter::Timeout;
+use meterbridge::config::size::ByteSize;
+use meterbridge::journal::Commit;
 use meterbridge::model::Role;
 
 use crate::{given, meter};
@@ -25,6 +27,18 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(loaded.origin("web.listen"), Origin::Environment("METERBRIDGE__WEB__LISTEN".into()));
     assert_eq!(loaded.origin("data_dir"), Origin::File(given.path("config.yaml"), 3));
     assert_eq!(loaded.origin("web.base_path"), Origin::Default);
+}
+
+#[test]
+fn sizes_come_from_any_layer_and_are_shown_as_written() {
+    let given = given("journal: {sync: always, size: 2GB}\n")
+        .env("METERBRIDGE__JOURNAL__SIZE", "500MB")
+        .set("journal.sync=group");
+    let loaded = given.loaded();
+    assert_eq!(loaded.config.journal.size, ByteSize(500_000_000));
+    assert_eq!(loaded.config.journal.sync, Commit::Group);
+    let listing = loaded.listing();
+    assert!(listing.contains("journal.size: 500MB "), "{listing}");
 }
 
 #[test]

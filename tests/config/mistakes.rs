@@ -56,6 +56,22 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
             &[("1:19", "65535s"), ("1:39", "268435455")],
         ),
         (
+            "journal: {sync: never, size: 5 apples}\n",
+            &[
+                ("1:11", "journal.sync: \"never\" is not one of group, always"),
+                ("1:24", "journal.size: \"5 apples\" is not a size: write a number and a unit"),
+            ],
+        ),
+        (
+            "history: {size: 1MB, keep: 2d, grace: 2m}\n",
+            &[
+                ("1:11", "1MB is too small: write at least 10MB"),
+                ("1:22", "48h is too short: blocks have up to twelve days"),
+                ("1:32", "2m is out of range: write 1s to 1m"),
+            ],
+        ),
+        ("journal: {size: 10kB}\n", &[("1:11", "10kB is too small: write at least 1MB")]),
+        (
             "log: {level: verbose}\n",
             &[("1:7", "log.level: \"verbose\" is not one of off, error, warn")],
         ),

@@ -6,6 +6,7 @@
 mod access;
 pub(super) mod external;
 mod fluksometer;
+mod history;
 mod listeners;
 pub(super) mod meter_faults;
 mod meters;
@@ -39,6 +40,7 @@ pub(super) fn check(
     check.limits();
     check.web();
     check.journal();
+    check.history();
     check.homeassistant();
     check.listeners();
     check.tls();
