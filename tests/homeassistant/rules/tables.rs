@@ -211,6 +211,11 @@ const MOMENTARY: &[&str] = &["measurement"];
 const TOTAL: &[&str] = &["total", "total_increasing"];
 
 pub(crate) const CLASSES: &[Class] = &[
+    (
+        "atmospheric_pressure",
+        &["Pa", "hPa", "kPa", "mPa", "bar", "cbar", "mbar", "mmHg", "inHg", "inH₂O", "psi"],
+        MOMENTARY,
+    ),
     ("current", &["A", "mA"], MOMENTARY),
     (
         "energy",
@@ -222,8 +227,11 @@ pub(crate) const CLASSES: &[Class] = &[
     ),
     ("frequency", &["mHz", "Hz", "kHz", "MHz", "GHz"], MOMENTARY),
     ("gas", &["CCF", "ft³", "m³", "L", "MCF"], TOTAL),
+    ("humidity", &["%"], MOMENTARY),
+    ("illuminance", &["lx"], MOMENTARY),
     ("power", &["mW", "W", "kW", "MW", "GW", "TW"], MOMENTARY),
-    ("power_factor", &["%"], MOMENTARY),
+    // Without a unit, or in percent.
+    ("power_factor", &["", "%"], MOMENTARY),
     ("temperature", &["°C", "°F", "K"], MOMENTARY),
     ("voltage", &["V", "mV", "µV", "kV", "MV"], MOMENTARY),
     (

@@ -29,7 +29,7 @@ pub(super) fn sensor(config: &Map<String, Value>, complaints: &mut Complaints) {
         match tables::CLASSES.iter().find(|(known, ..)| *known == class) {
             None => complaints.push(format!("the device_class {class} is not known here")),
             Some((_, units, states)) => {
-                if !unit.is_some_and(|unit| units.contains(&unit)) {
+                if !units.contains(&unit.unwrap_or_default()) {
                     complaints.push(format!("{class} cannot be in {unit:?}"));
                 }
                 if state.is_some_and(|state| !states.contains(&state)) {
