@@ -184,23 +184,28 @@ fn demo(loaded: Loaded) -> Exit {
 }
 
 fn decode(options: &DecodeOptions) -> Exit {
-    if options.protocol != DecodedProtocol::Brultech {
-        complain(&format!(
-            "{} cannot be decoded in this version: brultech can",
-            word(options.protocol)
-        ));
-        return Exit::Usage;
-    }
-    let (out, err) = (io::stdout().lock(), io::stderr().lock());
-    let outcome = match &options.file {
-        None => decode::brultech(io::stdin().lock(), out, err),
+    let input: Box<dyn io::Read> = match &options.file {
+        None => Box::new(io::stdin().lock()),
         Some(path) => match std::fs::File::open(path) {
-            Ok(file) => decode::brultech(file, out, err),
+            Ok(file) => Box::new(file),
             Err(error) => {
                 complain(&format!("{}: {error}", path.display()));
                 return Exit::Data;
             }
         },
+    };
+    let (out, err) = (io::stdout().lock(), io::stderr().lock());
+    let outcome = match options.protocol {
+        DecodedProtocol::Brultech => decode::brultech(input, out, err),
+        DecodedProtocol::Dsmr => decode::dsmr(input, out, err),
+        DecodedProtocol::Smartmeter | DecodedProtocol::Tmpo => {
+            drop(err);
+            complain(&format!(
+                "{} cannot be decoded in this version: brultech and dsmr can",
+                word(options.protocol)
+            ));
+            return Exit::Usage;
+        }
     };
     match outcome {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

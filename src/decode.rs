@@ -1,12 +1,15 @@
 //! `meterbridge decode`: raw bytes to one JSON object a line, for people and scripts that want to
 //! see what a meter sends. It runs beside the data path and uses the same decoders.
 
+mod dsmr;
 mod settings;
 
 use std::io::{self, BufWriter, Read, Write};
 
 use meter_protocols::brultech::{Decoder, Format, Frame, HttpRequest, Packet, TextReading};
 use serde::Serialize;
+
+pub use dsmr::dsmr;
 
 /// Decodes a Brultech stream from `input`: each frame becomes one line of JSON on `out`, and bytes
 /// that were passed over become a line on `err`, with their offset, number and beginning.

@@ -222,8 +222,7 @@ pub enum DecodedProtocol {
     /// SmartMeter streams
     #[value(hide = true)]
     Smartmeter,
-    /// P1 telegrams
-    #[value(hide = true)]
+    /// P1 telegrams and TIC frames
     Dsmr,
     /// TMPO blocks
     #[value(hide = true)]

@@ -259,7 +259,6 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
                 .replace("brultech", "smartmeter"),
             &[("3:5", NOT_SUPPORTED_YET), ("4:12", NOT_SUPPORTED_YET)],
         ),
-        (&meter("").replace("brultech", "p1"), &[("3:5", "p1: not supported")]),
     ];
     for (text, expected) in cases {
         let mistakes = given(text).mistakes();

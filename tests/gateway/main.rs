@@ -28,6 +28,7 @@ mod ingest;
 mod links;
 mod mistakes;
 mod noise;
+mod p1;
 mod registry;
 mod serial;
 mod shutdown;
