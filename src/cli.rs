@@ -6,6 +6,7 @@
 
 mod arguments;
 mod ask;
+mod fluksometer;
 mod service;
 mod simulate;
 
@@ -27,6 +28,7 @@ use crate::gateway;
 use crate::passwd::{self, PasswdError};
 use crate::waiting;
 
+pub use self::fluksometer::FluksometerOptions;
 pub use self::service::{serve, start_logging};
 
 pub use self::arguments::{
@@ -198,10 +200,11 @@ fn decode(options: &DecodeOptions) -> Exit {
     let outcome = match options.protocol {
         DecodedProtocol::Brultech => decode::brultech(input, out, err),
         DecodedProtocol::Dsmr => decode::dsmr(input, out, err),
-        DecodedProtocol::Smartmeter | DecodedProtocol::Tmpo => {
+        DecodedProtocol::Tmpo => decode::tmpo(input, options.file.as_deref(), out, err),
+        DecodedProtocol::Smartmeter => {
             drop(err);
             complain(&format!(
-                "{} cannot be decoded in this version: brultech and dsmr can",
+                "{} cannot be decoded in this version: brultech, dsmr and tmpo can",
                 word(options.protocol)
             ));
             return Exit::Usage;

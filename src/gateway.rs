@@ -6,6 +6,7 @@
 //! says `offline`, and only then web and broker end.
 
 mod again;
+mod fluksometers;
 mod open;
 mod parts;
 
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard};
 use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
+use crate::adapters::fluksometer::{self, Shared};
 use crate::adapters::p1;
 use crate::bridge::{Bridge, BridgeError, Owners, Reload};
 use crate::broker::{FilterError, Link, Numbers, Service, ServiceError};
@@ -31,6 +33,7 @@ use crate::config::Config;
 use crate::config::watch::Watched;
 use crate::homeassistant;
 use crate::homeassistant::Office;
+use crate::journal::{self, Journal, JournalError};
 use crate::ledger;
 use crate::links;
 use crate::metrics::Metrics;
@@ -54,8 +57,11 @@ pub struct Gateway {
     link_settings: Vec<LinkSettings>,
     meters: Vec<MeterSettings>,
     customer_ports: Vec<MeterSettings>,
+    fluksometers: fluksometer::Plan,
     store: Store,
     lock: DirectoryLock,
+    journal: Journal,
+    journal_writer: journal::Writer,
     mqtt_access: MqttAccess,
     api_access: ApiAccess,
     tokens: Tokens,
@@ -87,6 +93,9 @@ pub enum GatewayError {
     /// The state on disk cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The file of journal and history cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The broker's port is not to be had, or the broker, or the way to another, failed.
     #[error(transparent)]
     Broker(#[from] ServiceError),
@@ -131,6 +140,9 @@ impl Gateway {
     pub async fn build(config: &Config) -> Result<Gateway, GatewayError> {
         let lock = DirectoryLock::take(&config.data_dir)?;
         let store = Store::open(&config.data_dir)?;
+        let metrics = Metrics::default();
+        let (journal, journal_writer) =
+            Journal::open(&config.data_dir, config.journal.settings(), metrics.clone())?;
         let tokens = Tokens::load(&config.data_dir)?;
         let broker = open_broker(config).await?;
         let web = bind_web(config).await?;
@@ -162,12 +174,15 @@ impl Gateway {
             meters,
             customer_ports,
             link_settings: plan.settings,
+            fluksometers: links::fluksometers(&config.meters),
             links: open,
             store,
             lock,
+            journal,
+            journal_writer,
             homeassistant: links::homeassistant(config),
             data_dir: config.data_dir.clone(),
-            metrics: Metrics::default(),
+            metrics,
             addresses,
             reload: None,
         })
@@ -176,6 +191,11 @@ impl Gateway {
     /// Where the gateway can be reached once it runs.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The readings as they are kept for those who must not lose one.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Runs until `shutdown`, then ends in order within ten seconds.
@@ -195,6 +215,7 @@ impl Gateway {
         self.log_addresses();
         let left = Left::load(&self.store, Make::Brultech)?;
         let ports_left = Left::load(&self.store, Make::P1)?;
+        let fluksometers_left = Left::load(&self.store, Make::Fluksometer)?;
         let _lock = self.lock;
         let metrics = self.metrics.clone();
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
@@ -210,6 +231,8 @@ impl Gateway {
             });
         bus.add(Arc::clone(&updates));
         let news = bus.subscribe(ANNOUNCER_QUEUE, metrics.dropped_updates.clone());
+        let journalled = journal::queue(&metrics);
+        bus.add(Arc::clone(&journalled));
         let numbers = self.broker.numbers();
 
         let mut servers = Group::default();
@@ -221,7 +244,10 @@ impl Gateway {
             .expected(&self.meters)
             .into_iter()
             .chain(ports_left.expected(&self.customer_ports))
+            .chain(fluksometers_left.expected(&self.fluksometers.meters))
             .collect();
+        let authored = publisher.authored();
+        fluksometers::know_our_own(&authored, &expected, &self.meters);
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =
             Office::open(self.broker.link(), self.homeassistant, &self.data_dir).await?;
@@ -247,8 +273,20 @@ impl Gateway {
             Arc::clone(&ledger_queue),
             metrics.clone(),
         );
-        let owners = vec![(Make::Brultech, changes), (Make::P1, ports_changes)];
+        let (fluksometers, frames, fluksometers_changes) = Adapter::<fluksometer::Meter>::new(
+            self.fluksometers.meters.clone(),
+            Arc::clone(&ledger_queue),
+            metrics.clone(),
+        );
+        let owners = vec![
+            (Make::Brultech, changes),
+            (Make::P1, ports_changes),
+            (Make::Fluksometer, fluksometers_changes),
+        ];
         let owners = Owners::new(owners, Arc::clone(&directory));
+        let shared = Shared::new(self.broker.link(), authored, frames.clone(), metrics.clone());
+        // Before the broker serves anybody: what is said first is heard as well.
+        let listeners = fluksometer::listeners(&self.fluksometers, &fluksometers_left, shared)?;
         let (again, mut begin_again) = mpsc::channel(1);
         let (bridge, requests) = Bridge::new(
             self.broker.link(),
@@ -283,6 +321,8 @@ impl Gateway {
             Arc::clone(live).follow(Arc::clone(updates), link.clone())
         };
         spawn_part(&mut pipeline, "live", hub, follow, &stop_links, &metrics);
+        // Those who read the journal end when the writer has: everything is on disk then.
+        pipeline.spawn("journal", self.journal_writer.run(journalled));
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);
 
@@ -295,7 +335,9 @@ impl Gateway {
         spawn_part(&mut adapters, "brultech commands", operator, run, &stop_links, &metrics);
         spawn_adapter(&mut adapters, adapter, &self.data_dir, &stop_links, &metrics);
         spawn_adapter(&mut adapters, ports, &self.data_dir, &stop_links, &metrics);
+        spawn_adapter(&mut adapters, fluksometers, &self.data_dir, &stop_links, &metrics);
         let mut links = Group::default();
+        fluksometers::listen(&mut links, listeners, &stop_links, &metrics);
         for (make, id, link) in self.links {
             let (stop, metrics) = (stop_links.clone(), metrics.clone());
             match make {
@@ -327,7 +369,7 @@ impl Gateway {
         stop_links.cancel();
         links.finish(GRACE).await;
         // Adapters serve requests without any link, too, and end with the last mailbox.
-        drop((mailbox, telegrams));
+        drop((mailbox, telegrams, frames));
         adapters.finish(GRACE).await;
         ledger_queue.close();
         pipeline.finish(GRACE).await;
@@ -365,7 +407,7 @@ impl Gateway {
                  login; write broker.users, or broker.allow_anonymous: true"
             );
         }
-        if self.links.is_empty() {
+        if self.links.is_empty() && self.fluksometers.links.is_empty() {
             tracing::warn!("no meters are configured: only the broker runs");
         }
     }

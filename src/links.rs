@@ -1,6 +1,8 @@
 //! From the configuration's `meters:` and `broker:` to what adapters, transports and the broker
 //! want to know.
 
+mod fluksometer;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use crate::model::{Channel, Make, SensorType, Timestamp};
 use crate::topic::{BridgeTopic, Topic};
 use crate::transport::{Dial, Framing, ListenOptions, SerialLine};
 use crate::web::{About, ApiAccess, MqttAccess};
+
+pub(crate) use self::fluksometer::plan as fluksometers;
 
 /// What the meter entries come to.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::journal::Readers;
 use crate::tally::Tallies;
 
 /// A number that only grows, shared by whoever counts.
@@ -98,12 +99,15 @@ macro_rules! metrics {
             $(#[doc = $help] pub $field: $kind,)*
             /// What is counted of each meter.
             pub meters: Tallies,
+            /// How far everybody is who reads the journal.
+            pub readers: Readers,
         }
 
         impl Metrics {
             /// The numbers in Prometheus' text format.
             pub fn render(&self, out: &mut String) {
                 $(render(out, $name, $help, stringify!($kind), self.$field.get());)*
+                self.readers.render(out);
             }
         }
     };
@@ -133,6 +137,21 @@ metrics! {
         "Times that counter state was written to disk.";
     state_write_failures: Counter = "meterbridge_state_write_failures_total",
         "Times that counter state could not be written to disk.";
+    journal_records: Gauge = "meterbridge_journal_records", "Records in the journal.";
+    journal_bytes: Gauge = "meterbridge_journal_bytes", "What the journal's records take, about.";
+    journal_last: Gauge = "meterbridge_journal_last", "The number of the journal's newest record.";
+    journal_needed: Gauge = "meterbridge_journal_needed",
+        "The number of the oldest record that a reader of the journal still needs.";
+    journal_commits: Counter = "meterbridge_journal_commits_total",
+        "Times that the journal was written to disk.";
+    journal_failures: Counter = "meterbridge_journal_failures_total",
+        "Times that the journal could not be written to disk.";
+    journal_lost: Counter = "meterbridge_journal_lost_total",
+        "Sets of readings that the journal has lost, because the disk did not take them.";
+    journal_cut: Counter = "meterbridge_journal_cut_total",
+        "Records that went for journal.size although a reader needed them.";
+    journal_unreadable: Counter = "meterbridge_journal_unreadable_total",
+        "Records of the journal that could not be read.";
     polls: Counter = "meterbridge_polls_total", "Times that a meter was asked for a packet.";
     failed_polls: Counter = "meterbridge_failed_polls_total",
         "Times that a meter was asked for a packet in vain.";
@@ -142,6 +161,31 @@ metrics! {
         "Commands answered that they were not done.";
     restart_required: Gauge = "meterbridge_restart_required",
         "1 when the configuration file is not the one that runs any more.";
+    flukso_refused: Counter = "meterbridge_flukso_refused_total",
+        "Messages of Fluksometers that were passed over because they could not be read.";
+    flukso_stale: Counter = "meterbridge_flukso_stale_total",
+        "Readings of Fluksometers that were there already, or older than the last.";
+    flukso_wrong_time: Counter = "meterbridge_flukso_wrong_time_total",
+        "Readings of Fluksometers whose time cannot be.";
+    flukso_blocks: Counter = "meterbridge_flukso_blocks_total",
+        "History blocks that were taken over from Fluksometers.";
+    history_open_blocks: Gauge = "meterbridge_history_open_blocks",
+        "Blocks of histories whose window is not over or not yet written.";
+    history_bytes: Gauge = "meterbridge_history_bytes", "Bytes that all stored blocks take, about.";
+    history_readings: Counter = "meterbridge_history_readings_total",
+        "Readings taken into histories.";
+    history_late: Counter = "meterbridge_history_late_readings_total",
+        "Readings among these whose window was stored already.";
+    history_dropped: Counter = "meterbridge_history_dropped_readings_total",
+        "Readings that were not newer than their block, or of a time that cannot be.";
+    history_blocks: Counter = "meterbridge_history_blocks_total",
+        "Blocks written: closed, merged, taken over or written anew.";
+    history_malformed: Counter = "meterbridge_history_malformed_blocks_total",
+        "Blocks that were refused, or could not be read any more.";
+    history_removed: Counter = "meterbridge_history_removals_total",
+        "Times that the oldest blocks were removed because histories took too much room.";
+    history_failures: Counter = "meterbridge_history_failures_total",
+        "Times that histories could not be read or written.";
     web_viewers: Gauge = "meterbridge_web_viewers", "Listeners at /api/events.";
     task_restarts: Counter = "meterbridge_task_restarts_total",
         "Times that a part of the gateway ended early and was started again.";

@@ -16,6 +16,17 @@ pub enum Topic {
     Gauge(SensorId),
     /// `/sensor/<sid>/counter`
     Counter(SensorId),
+    /// `/sensor/<sid>/tmpo/<rid>/<level>/<begin>/gz`: a history block.
+    Tmpo {
+        /// Whose readings it has.
+        sensor: SensorId,
+        /// The recycle id of their source.
+        rid: u32,
+        /// The level: its window has 2^`level` seconds.
+        level: u8,
+        /// Where its window begins, Unix seconds.
+        begin: i64,
+    },
     /// `/device/<did>/config/{sensor,flx,kube}`
     Config(DeviceId, ConfigDocument),
     /// `/device/<did>/test/tap`
@@ -93,6 +104,9 @@ impl fmt::Display for Topic {
         match self {
             Topic::Gauge(id) => write!(f, "/sensor/{id}/gauge"),
             Topic::Counter(id) => write!(f, "/sensor/{id}/counter"),
+            Topic::Tmpo { sensor, rid, level, begin } => {
+                write!(f, "/sensor/{sensor}/tmpo/{rid}/{level}/{begin}/gz")
+            }
             Topic::Config(id, document) => write!(f, "/device/{id}/config/{}", document.as_str()),
             Topic::Tap(id) => write!(f, "/device/{id}/test/tap"),
             Topic::Meter(name, state) => write!(f, "powermeter/{name}/state/{}", state.as_str()),
@@ -123,6 +137,12 @@ fn parse(text: &str) -> Option<Topic> {
     Some(match levels[..] {
         ["", "sensor", id, "gauge"] => Topic::Gauge(id.parse().ok()?),
         ["", "sensor", id, "counter"] => Topic::Counter(id.parse().ok()?),
+        ["", "sensor", id, "tmpo", rid, level, begin, "gz"] => Topic::Tmpo {
+            sensor: id.parse().ok()?,
+            rid: rid.parse().ok()?,
+            level: level.parse().ok()?,
+            begin: begin.parse().ok()?,
+        },
         ["", "device", id, "config", document] => {
             Topic::Config(id.parse().ok()?, find(&ConfigDocument::ALL, document)?)
         }
@@ -248,6 +268,7 @@ mod tests {
         let topics = [
             format!("/sensor/{id}/gauge"),
             format!("/sensor/{id}/counter"),
+            format!("/sensor/{id}/tmpo/0/8/1404225536/gz"),
             format!("/device/{id}/config/sensor"),
             format!("/device/{id}/config/flx"),
             format!("/device/{id}/config/kube"),

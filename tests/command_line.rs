@@ -117,7 +117,7 @@ fn wrong_arguments_exit_64_and_help_0() {
         &["simulate", "gem", "--connect", "127.0.0.1:1", "--silent", "--swallow"],
         &["decode"],
         &["decode", "morse"],
-        &["decode", "tmpo"],
+        &["decode", "dsmr"],
     ] {
         let output = program(there.path(), arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", stderr(&output));

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`brultech`] | ECM-1220, ECM-1240 and GreenEye Monitor (GEM): binary packets and text formats |
 //! | [`dsmr`] | P1 ports of smart meters (DSMR, e-MUCS and kin) and French meters' TIC |
+//! | [`flukso`] | FLM02 and FLM03: topics, readings, documents, TMPO history blocks |
 //! | [`wire`] | byte orders, odd widths and checksums that the protocols share |
 //!
 //! Rules that every protocol here keeps:
@@ -23,4 +24,5 @@
 
 pub mod brultech;
 pub mod dsmr;
+pub mod flukso;
 pub mod wire;

@@ -2,6 +2,7 @@
 
 pub mod brultech;
 pub mod fleet;
+pub mod fluksometer;
 pub mod p1;
 
 use crate::model::{Control, Model};

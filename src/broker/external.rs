@@ -8,10 +8,13 @@
 //! `transport` its socket, `fault` the words for its end; `subscriptions` hands out what comes.
 //!
 //! Delivery is at least once, which is the most that the gateway asks for ([`QoS`]).
+//!
+//! `guest` is the same connection to a meter's own broker: it listens, and leaves nothing there.
 
 mod connection;
 mod connector;
 mod fault;
+mod guest;
 mod keeper;
 mod live;
 mod outbox;
@@ -28,6 +31,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use guest::{Guest, GuestLink, GuestSettings, GuestSubscription};
 pub use settings::{ExternalSettings, Login, ProtocolVersion, Will};
 pub use stats::ExternalStats;
 
@@ -101,6 +105,8 @@ struct Shared {
     large_ones: Throttle,
     refusals: Throttle,
     bad_topic: Throttle,
+    /// The broker is a meter's own, where nothing is left behind.
+    guest: bool,
 }
 
 /// The gateway's way to a broker elsewhere. Clones are cheap and are the same link.
@@ -131,6 +137,7 @@ impl External {
             large_ones: Throttle::default(),
             refusals: Throttle::default(),
             bad_topic: Throttle::default(),
+            guest: false,
             settings,
         };
         Ok(Self { shared: Arc::new(shared), dialler, keeper })

@@ -56,7 +56,8 @@ pub use access::{
 pub use door::{ByteStream, Complaints, Door, Seat};
 pub use error::BrokerError;
 pub use external::{
-    External, ExternalError, ExternalSettings, ExternalStats, Login, ProtocolVersion, Will,
+    External, ExternalError, ExternalSettings, ExternalStats, Guest, GuestLink, GuestSettings,
+    GuestSubscription, Login, ProtocolVersion, Will,
 };
 pub use filter::{FilterError, check_filter};
 pub use limits::Limits;

@@ -1,8 +1,8 @@
-//! `broker.external.url` taken apart.
+//! `broker.external.url` and other addresses of brokers and meters taken apart.
 
 use super::broker::External;
 use super::scalar::HostPort;
-use super::secret::Secret;
+use super::secret::{Secret, SecretUrl};
 
 /// Where the broker is, and who the gateway is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,41 +23,66 @@ impl External {
     /// # Errors
     /// What is wrong with it, never with the password.
     pub fn endpoint(&self) -> Result<Endpoint, String> {
-        let example = "write mqtt://user@host:1883, or mqtts://user@host:8883 for TLS";
-        let Some(url) = &self.url else {
-            return Err(format!("is missing: {example}"));
-        };
-        let (tls, rest) = match url.reveal().split_once("://") {
-            Some(("mqtt", rest)) => (false, rest),
-            Some(("mqtts", rest)) => (true, rest),
-            _ => return Err(format!("\"{url}\" is no MQTT broker's address: {example}")),
-        };
-        let (login, host) = match rest.rsplit_once('@') {
-            Some((login, host)) => (Some(login), host),
-            None => (None, rest),
-        };
-        let host = host.strip_suffix('/').unwrap_or(host);
-        let default_port = if tls { 8883 } else { 1883 };
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-        let address = if has_port { host.to_owned() } else { format!("{host}:{default_port}") };
-        let address = address.parse().map_err(|_| {
-            format!(
-                "\"{url}\" has nothing after host and port, and a port from 1 to 65535: {example}"
-            )
-        })?;
-        let bad = || format!("\"{url}\": user and password may hold % only as in %40 for @");
-        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, "")))
-        {
-            Some((user, password)) => {
-                (Some(decoded(user).ok_or_else(bad)?), Some(decoded(password).ok_or_else(bad)?))
-            }
-            None => (None, None),
-        };
-        let some = |text: &String| !text.is_empty();
-        let (user, password) = (user.filter(some), password.filter(some).map(Secret::new));
-        Ok(Endpoint { address, tls, user, password })
+        match &self.url {
+            Some(url) => of_url(url),
+            None => Err(format!("is missing: {EXAMPLE}")),
+        }
     }
 }
+
+/// Takes the URL of a broker apart. User and password may be percent-encoded.
+///
+/// # Errors
+/// What is wrong with it, never with the password.
+pub fn of_url(url: &SecretUrl) -> Result<Endpoint, String> {
+    let example = EXAMPLE;
+    let (tls, rest) = match url.reveal().split_once("://") {
+        Some(("mqtt", rest)) => (false, rest),
+        Some(("mqtts", rest)) => (true, rest),
+        _ => return Err(format!("\"{url}\" is no MQTT broker's address: {example}")),
+    };
+    let (login, host) = match rest.rsplit_once('@') {
+        Some((login, host)) => (Some(login), host),
+        None => (None, rest),
+    };
+    let host = host.strip_suffix('/').unwrap_or(host);
+    let default_port = if tls { 8883 } else { 1883 };
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    let address = if has_port { host.to_owned() } else { format!("{host}:{default_port}") };
+    let address = address.parse().map_err(|_| {
+        format!("\"{url}\" has nothing after host and port, and a port from 1 to 65535: {example}")
+    })?;
+    let bad = || format!("\"{url}\": user and password may hold % only as in %40 for @");
+    let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+        Some((user, password)) => {
+            (Some(decoded(user).ok_or_else(bad)?), Some(decoded(password).ok_or_else(bad)?))
+        }
+        None => (None, None),
+    };
+    let some = |text: &String| !text.is_empty();
+    let (user, password) = (user.filter(some), password.filter(some).map(Secret::new));
+    Ok(Endpoint { address, tls, user, password })
+}
+
+/// Where the local API of a Fluksometer is: host and port of its URL.
+///
+/// # Errors
+/// What is wrong with it, never with a password.
+pub fn local_api(url: &SecretUrl) -> Result<HostPort, String> {
+    let wrong = || {
+        format!("\"{url}\" is no address of a local API: write http://host:8080, nothing behind it")
+    };
+    let rest = url.reveal().strip_prefix("http://").ok_or_else(wrong)?;
+    let host = rest.strip_suffix('/').unwrap_or(rest);
+    if host.contains(['@', '/', '?']) {
+        return Err(wrong());
+    }
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    let address = if has_port { host.to_owned() } else { format!("{host}:8080") };
+    address.parse().map_err(|_| wrong())
+}
+
+const EXAMPLE: &str = "write mqtt://user@host:1883, or mqtts://user@host:8883 for TLS";
 
 /// `text` with each `%40` read as the byte it stands for.
 fn decoded(text: &str) -> Option<String> {
@@ -73,7 +98,6 @@ fn decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::secret::SecretUrl;
 
     fn endpoint(url: &str) -> Result<Endpoint, String> {
         let url = SecretUrl::parse(url, &["mqtt", "mqtts", "http"]).unwrap();

@@ -100,5 +100,5 @@ fn quoted(text: &str) -> String {
 }
 
 /// The order of the contract.
-const SECTIONS: [&str; 7] =
-    ["data_dir", "log", "broker", "web", "meters", "homeassistant", "sinks"];
+const SECTIONS: [&str; 8] =
+    ["data_dir", "log", "broker", "web", "meters", "journal", "homeassistant", "sinks"];

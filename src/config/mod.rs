@@ -7,8 +7,8 @@
 //!
 //! | module | has |
 //! |---|---|
-//! | [`broker`], [`endpoint`], [`meter`], [`link`] | the types of the sections |
-//! | [`scalar`], [`duration`], [`secret`] | single values |
+//! | [`broker`], [`endpoint`], [`meter`], [`link`], [`journal`] | the types of the sections |
+//! | [`scalar`], [`duration`], [`size`], [`secret`] | single values |
 //! | `document`, `layers`, `overlay` | where values come from |
 //! | `decode`, `check`, `unsupported`, `mistake` | what can be wrong with them |
 //! | `listing` | `meterbridge config` |
@@ -16,10 +16,12 @@
 pub mod broker;
 pub mod duration;
 pub mod endpoint;
+pub mod journal;
 pub mod link;
 pub mod meter;
 pub mod scalar;
 pub mod secret;
+pub mod size;
 pub mod watch;
 
 mod check;
@@ -37,6 +39,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use self::broker::Broker;
+use self::journal::Journal;
 use self::layers::Layers;
 use self::meter::Meter;
 use self::mistake::Mistakes;
@@ -62,6 +65,8 @@ pub struct Config {
     pub web: Web,
     /// The meters, in the order of the file.
     pub meters: Vec<Meter>,
+    /// What waits on disk for histories and outputs.
+    pub journal: Journal,
     /// Announcement to Home Assistant.
     pub homeassistant: HomeAssistant,
     /// Outputs.
@@ -313,6 +318,7 @@ impl Default for Config {
             broker: Broker::default(),
             web: Web::default(),
             meters: Vec::new(),
+            journal: Journal::default(),
             homeassistant: HomeAssistant::default(),
             sinks: Vec::new(),
         }

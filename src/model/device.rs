@@ -7,13 +7,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::{Quantity, SensorType, Unit};
 
 /// The maker's family of a meter; the second part of an identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Make {
     /// GreenEye Monitor, ECM-1240 and ECM-1220.
     Brultech,
@@ -35,7 +36,8 @@ impl Make {
 }
 
 /// The model of a meter, which gives an adopted meter its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Model {
     /// Brultech GreenEye Monitor.
     Gem,
@@ -86,8 +88,12 @@ pub struct DeviceId([u8; 16]);
 pub struct SensorId([u8; 16]);
 
 impl DeviceId {
-    /// The id of the meter with this serial number: SHA-256 over `meterbridge/<make>/<serial>`.
+    /// The id of the meter with this serial number: SHA-256 over `meterbridge/<make>/<serial>`. A
+    /// Fluksometer's serial number is its own id, which is kept.
     pub fn derive(make: Make, serial: &str) -> DeviceId {
+        if let (Make::Fluksometer, Ok(own)) = (make, serial.parse()) {
+            return own;
+        }
         DeviceId(digest(&format!("meterbridge/{}/{serial}", make.as_str())))
     }
 }
@@ -108,6 +114,24 @@ fn digest(text: &str) -> [u8; 16] {
     id
 }
 
+/// Kept on disk as it is spelled everywhere else.
+macro_rules! spelled {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
 macro_rules! hex_id {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -126,6 +150,8 @@ macro_rules! hex_id {
                 fmt::Display::fmt(self, f)
             }
         }
+
+        spelled!($name);
 
         impl From<[u8; 16]> for $name {
             fn from(bytes: [u8; 16]) -> Self {
@@ -199,6 +225,8 @@ impl fmt::Display for Channel {
     }
 }
 
+spelled!(Channel);
+
 impl FromStr for Channel {
     type Err = NotAChannel;
 
@@ -246,7 +274,9 @@ impl Role {
 }
 
 /// One quantity on one channel: what has an id, a topic and a history.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// What is on disk is read by later versions: a field that is added gets `#[serde(default)]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sensor {
     /// Its identity.
     pub id: SensorId,
@@ -308,7 +338,9 @@ impl Sensor {
 }
 
 /// A meter and its sensors as they are now; replaced whole when something about it changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// What is on disk is read by later versions: a field that is added gets `#[serde(default)]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// Its identity.
     pub id: DeviceId,
@@ -331,7 +363,7 @@ pub struct Device {
 }
 
 /// A Fluksometer's documents, as they are told on the gateway's broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnDocuments {
     /// The device publishes its readings and documents on the gateway's own broker: they are there
     /// already, and are not published a second time.

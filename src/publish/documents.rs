@@ -4,11 +4,14 @@
 use serde_json::{Map, Value, json};
 
 use super::batch::Batch;
-use crate::model::{Channel, Device, DeviceId, Quantity, Sensor, SensorType};
+use crate::model::{Channel, Device, DeviceId, OwnDocuments, Quantity, Sensor, SensorType};
 use crate::topic::{ConfigDocument, Topic};
 
 /// Publishes all documents. `sensor` comes last: what it refers to is there before it.
 pub(super) fn publish(batch: &mut Batch, device: &Device) {
+    if let Some(own) = &device.own {
+        return publish_own(batch, device.id, own);
+    }
     let tap = format!(
         "# serial: {}\n# firmware: {} by meterbridge {}\n",
         device.serial,
@@ -24,6 +27,21 @@ pub(super) fn publish(batch: &mut Batch, device: &Device) {
             ConfigDocument::Sensor => sensors(device),
         };
         batch.retained(&Topic::Config(device.id, document), text);
+    }
+}
+
+/// Publishes a Fluksometer's own documents, as far as there is something to publish.
+fn publish_own(batch: &mut Batch, id: DeviceId, own: &OwnDocuments) {
+    let documents = [
+        (Topic::Tap(id), &own.tap),
+        (Topic::Config(id, ConfigDocument::Kube), &own.kube),
+        (Topic::Config(id, ConfigDocument::Flx), &own.flx),
+        (Topic::Config(id, ConfigDocument::Sensor), &own.sensor),
+    ];
+    for (topic, text) in documents {
+        if !text.is_empty() {
+            batch.retained(&topic, text);
+        }
     }
 }
 
@@ -74,6 +92,19 @@ fn constant(thousandths: i64) -> Value {
 fn sensors(device: &Device) -> Value {
     let sections = device.sensors.iter().zip(1..);
     Value::Object(sections.map(|(sensor, n)| (n.to_string(), sensor_section(sensor))).collect())
+}
+
+/// The section as histories carry it, JSON text: without `enable`, which is about publishing. A
+/// Fluksometer's sensor has its own.
+pub(crate) fn section_text(sensor: &Sensor) -> String {
+    if let Some(own) = &sensor.own {
+        return own.text.clone();
+    }
+    let mut section = sensor_section(sensor);
+    if let Value::Object(section) = &mut section {
+        section.shift_remove("enable");
+    }
+    section.to_string()
 }
 
 fn sensor_section(sensor: &Sensor) -> Value {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use crate::broker::BrokerStats;
+use crate::journal::Reader;
 use crate::metrics::Metrics;
 use crate::model::{DeviceId, Timestamp};
 
@@ -66,6 +67,7 @@ impl Health {
             "devices": self.devices(metrics, seconds),
             "restarts": metrics.task_restarts.get(),
             "state_write_failures": metrics.state_write_failures.get(),
+            "journal": journal(metrics),
         });
         if let Some(broker) = &mut self.broker {
             health["broker"] = broker.look(seconds);
@@ -91,6 +93,21 @@ impl Health {
         }
         Value::Object(entries)
     }
+}
+
+/// What waits for histories and outputs, and what they did not get.
+fn journal(metrics: &Metrics) -> Value {
+    let reader =
+        |reader: Reader| (reader.name, json!({"lag": reader.lag, "missed": reader.missed}));
+    let readers: Map<String, Value> = metrics.readers.list().into_iter().map(reader).collect();
+    json!({
+        "records": metrics.journal_records.get(),
+        "bytes": metrics.journal_bytes.get(),
+        "failures": metrics.journal_failures.get(),
+        "lost": metrics.journal_lost.get(),
+        "cut": metrics.journal_cut.get(),
+        "readers": readers,
+    })
 }
 
 impl Broker {

@@ -3,6 +3,7 @@
 //! One batch a packet: first the documents that describe the meter, when it is new or has
 //! changed, then its readings, then what is summed up of them.
 
+mod authored;
 mod balance;
 mod batch;
 mod bridge;
@@ -23,10 +24,12 @@ use crate::metrics::Metrics;
 use crate::model::{Device, DeviceId, Latest, ReadingSet, Timestamp, Update, Value};
 use crate::topic::{BridgeTopic, MeterState, Topic};
 
+pub use authored::Authored;
 use batch::Batch;
 use bridge::Bridge;
 pub(crate) use bridge::{Described, describe};
 pub(crate) use channels::write_channels;
+pub(crate) use documents::section_text as sensor_section_text;
 pub(crate) use health::Health;
 use log::Log;
 
@@ -35,6 +38,7 @@ use log::Log;
 pub struct Publisher {
     link: Link,
     metrics: Metrics,
+    authored: Authored,
     bridge: Bridge,
     meters: HashMap<DeviceId, Known>,
     online: BTreeMap<Arc<str>, bool>,
@@ -64,6 +68,7 @@ impl Publisher {
         Publisher {
             link,
             metrics,
+            authored: Authored::default(),
             bridge: Bridge::new(Timestamp::now()),
             meters: HashMap::new(),
             online: BTreeMap::new(),
@@ -81,6 +86,11 @@ impl Publisher {
     pub fn with_broker(mut self, stats: Arc<BrokerStats>) -> Publisher {
         self.health = self.health.with_broker(stats);
         self
+    }
+
+    /// Whose messages are written here, for those who listen on the same broker.
+    pub fn authored(&self) -> Authored {
+        self.authored.clone()
     }
 
     /// Says that the gateway is there, and that no meter has been heard yet. Comes before the broker
@@ -154,11 +164,14 @@ impl Publisher {
     fn readings(&mut self, set: &ReadingSet) {
         let known = self.meters.entry(set.device.id).or_insert_with(|| Known::unknown(set));
         if known.is_changed(set) {
+            self.authored.add_all(&set.device);
             documents::publish(&mut self.batch, &set.device);
             known.update(&set.device);
             self.devices_changed = true;
         }
         let seconds = set.at.seconds();
+        // A Fluksometer that publishes here has done so already.
+        let is_there = set.device.own.as_ref().is_some_and(|own| own.on_our_broker);
         for reading in &set.readings {
             let place = usize::from(reading.sensor);
             let (Some(sensor), Some(latest)) =
@@ -170,12 +183,16 @@ impl Publisher {
                 Value::Counter(value) => {
                     latest.counter = Some(value);
                     let unit = sensor.counter.map_or("", |unit| unit.as_str());
-                    self.batch.reading(&Topic::Counter(sensor.id), seconds, value, unit);
+                    if !is_there {
+                        self.batch.reading(&Topic::Counter(sensor.id), seconds, value, unit);
+                    }
                 }
                 Value::Gauge(value) => {
                     latest.gauge = Some(value);
                     let unit = sensor.gauge.map_or("", |unit| unit.as_str());
-                    self.batch.reading(&Topic::Gauge(sensor.id), seconds, value, unit);
+                    if !is_there {
+                        self.batch.reading(&Topic::Gauge(sensor.id), seconds, value, unit);
+                    }
                 }
             }
         }
@@ -196,12 +213,25 @@ impl Publisher {
         self.devices_changed = true;
     }
 
-    /// A meter that was not heard yet is described with its first packet.
+    /// A meter that was not heard yet is described with its first packet, unless it has described
+    /// itself.
     fn describe(&mut self, device: &Arc<Device>) {
+        if device.own.is_some() {
+            self.meters.entry(device.id).or_insert_with(|| Known {
+                device: Arc::clone(device),
+                latest: Vec::new(),
+                pulses: [None; 4],
+                heard: None,
+                sampled: None,
+            });
+        }
         if let Some(known) = self.meters.get_mut(&device.id) {
-            documents::publish(&mut self.batch, device);
-            known.update(device);
-            self.devices_changed = true;
+            if known.latest.is_empty() || known.device != *device {
+                self.authored.add_all(device);
+                documents::publish(&mut self.batch, device);
+                known.update(device);
+                self.devices_changed = true;
+            }
         }
     }
 

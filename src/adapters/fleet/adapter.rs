@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::entries::{Entries, Reason};
 use super::settings::{LinkId, MeterSettings};
-use super::{Meter, kept};
+use super::{Meter, Presence, kept};
 use crate::command::directory::Expected;
 use crate::ledger::{Entry, LedgerQueue};
 use crate::metrics::Metrics;
@@ -65,6 +65,16 @@ impl Left {
     pub fn load(store: &Store, make: Make) -> Result<Left, StoreError> {
         let rows = store.meters(make)?;
         Ok(Left { rows, registry: Registry::load(store, make)? })
+    }
+
+    /// The state of each meter that can be read, by serial number.
+    pub(crate) fn states<S: serde::de::DeserializeOwned>(&self) -> Vec<(String, S)> {
+        let read = |row: &MeterRow| match kept::read(row)? {
+            kept::Kept::Same(state) | kept::Kept::Handed(state) => {
+                Some((row.serial.clone(), state))
+            }
+        };
+        self.rows.iter().filter_map(read).collect()
     }
 
     /// The meters that can be expected, by name and by serial number where that is known.
@@ -185,7 +195,13 @@ impl<M: Meter> Meters<M> {
         let change = self.entries.found(&mut updates);
         let heard = listening.meter.hear(frame, arrival.at);
         let name = Arc::clone(&listening.meter.device().name);
-        if listening.note_packet() {
+        let presence = M::presence(frame);
+        if presence == Presence::Gone && std::mem::replace(&mut listening.online, false) {
+            self.online -= 1;
+            tracing::warn!(meter = %name, "offline: the way to it is lost");
+            updates.push(Update::Availability { name: Arc::clone(&name), online: false });
+        }
+        if presence == Presence::Here && listening.note_packet() {
             self.online += 1;
             tracing::info!(meter = %name, serial = %listening.meter.device().serial, "online");
             updates.push(Update::Availability { name: Arc::clone(&name), online: true });
@@ -195,9 +211,14 @@ impl<M: Meter> Meters<M> {
             metrics.corrections.increment();
             updates.push(Update::Correction(Arc::new(correction)));
         }
-        updates.push(Update::Readings(heard.set));
+        updates.extend(listening.meter.take_past().into_iter().map(Update::Backlog));
+        updates.push(match heard.set.readings.is_empty() {
+            true => Update::Described(Arc::clone(listening.meter.device())),
+            false => Update::Readings(heard.set),
+        });
         updates.extend(heard.earlier.into_iter().map(Update::Readings));
-        Some(Entry { keep: listening.row(), change, updates })
+        let keep = listening.meter.take_changed().then(|| listening.row()).flatten();
+        Some(Entry { keep, change, updates })
     }
 
     /// Meters that have been silent for too long.

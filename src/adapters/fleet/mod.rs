@@ -73,12 +73,39 @@ pub(crate) trait Meter: Sized + Send + Sync + 'static {
 
     /// What must be kept.
     fn state(&self) -> &Self::State;
+
+    /// Whether the frame tells that the meter can be heard.
+    fn presence(_frame: &Self::Frame) -> Presence {
+        Presence::Here
+    }
+
+    /// Readings of the last frame about times that are over, oldest first: for histories alone.
+    fn take_past(&mut self) -> Vec<Arc<ReadingSet>> {
+        Vec::new()
+    }
+
+    /// Whether what must be kept has changed since this was asked last.
+    fn take_changed(&mut self) -> bool {
+        true
+    }
+}
+
+/// What a frame tells of whether its meter can be heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Presence {
+    /// The meter has said it just now.
+    Here,
+    /// Nothing: it was said at an earlier time.
+    #[default]
+    Unknown,
+    /// The way to it is lost.
+    Gone,
 }
 
 /// What one frame gave.
 #[derive(Debug)]
 pub(crate) struct Heard {
-    /// What is so now.
+    /// What is so now; without readings, only what the meter is made of.
     pub(crate) set: Arc<ReadingSet>,
     /// What was so at earlier times, each with its own.
     pub(crate) earlier: Vec<Arc<ReadingSet>>,

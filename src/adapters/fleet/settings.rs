@@ -55,6 +55,13 @@ pub(crate) enum Standing {
     New,
 }
 
+impl Standing {
+    /// Whether no entry names it, and whether nobody has said anything of it.
+    pub(in crate::adapters) fn flags(self) -> (bool, bool) {
+        (self != Standing::Configured, self == Standing::New)
+    }
+}
+
 /// One entry under `channels:`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelSettings {

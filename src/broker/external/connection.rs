@@ -106,6 +106,7 @@ pub(super) async fn open<'a>(
         login: settings.login.as_ref(),
         will: settings.will.as_ref(),
         keep_alive: KEEP_ALIVE,
+        clean: shared.guest,
     };
     wire.connect(&hello, &mut out)?;
     let answer = async {

@@ -11,6 +11,7 @@ use tracing::Instrument;
 use super::Shared;
 use super::connection::{self, Report, Suspect};
 use super::fault::Fault;
+use super::guest;
 use super::stats::ExternalStats;
 use super::transport::Dialler;
 use crate::transport::Backoff;
@@ -122,8 +123,11 @@ impl Connector {
             ExternalStats::count(&stats.take_overs);
         }
         let mut reason = fault.to_string();
+        if self.shared.guest {
+            reason = guest::in_words_of_a_link(&reason);
+        }
         let told = matches!(fault, Fault::TakenOver(_));
-        if self.short >= SHORT_ONES && lasted.is_some() && !told {
+        if self.short >= SHORT_ONES && lasted.is_some() && !told && !self.shared.guest {
             let client_id = &self.shared.settings.client_id;
             reason.push_str(&format!(
                 "; this happens again and again: give each gateway a broker.external.client_id of \

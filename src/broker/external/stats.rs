@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 /// Counters and gauges of the connection to another broker, for `/metrics` and `/healthz`.
 ///
@@ -10,6 +11,8 @@ use parking_lot::Mutex;
 #[derive(Debug, Default)]
 pub struct ExternalStats {
     connected: AtomicBool,
+    /// The number of the connection there is, for those who wait for one; 0: there is none.
+    connection: watch::Sender<u64>,
     /// Why not, while it is not connected.
     reason: Mutex<Option<String>>,
     /// Connections made.
@@ -88,11 +91,18 @@ impl ExternalStats {
     pub(super) fn set_connected(&self) {
         self.reason.lock().take();
         self.connected.store(true, Ordering::Relaxed);
+        self.connection.send_replace(self.connects.load(Ordering::Relaxed));
     }
 
     pub(super) fn set_disconnected(&self, reason: String) {
         *self.reason.lock() = Some(reason);
         self.connected.store(false, Ordering::Relaxed);
+        self.connection.send_replace(0);
+    }
+
+    /// The number of the connection there is, 0 while there is none.
+    pub(super) fn connection(&self) -> watch::Receiver<u64> {
+        self.connection.subscribe()
     }
 
     pub(super) fn add(counter: &AtomicU64, amount: u64) {

@@ -32,6 +32,8 @@ pub(super) struct Hello<'a> {
     pub(super) login: Option<&'a Login>,
     pub(super) will: Option<&'a Will>,
     pub(super) keep_alive: u16,
+    /// The broker is to forget everything with the connection.
+    pub(super) clean: bool,
 }
 
 /// PUBLISH on its way out; QoS 0 without an id.

@@ -30,6 +30,12 @@ pub(crate) fn serial_fault(kind: Kind, serial: &str) -> Option<String> {
              \"E0026000024153615\""
         ));
     }
+    if kind == Kind::Fluksometer && serial.parse::<crate::model::DeviceId>().is_err() {
+        return Some(format!(
+            "\"{serial}\" is not what a Fluksometer is known by: write the 32 digits of its device id, as \
+             in its topics /device/<id>/…"
+        ));
+    }
     let digits = serial.bytes().all(|b| b.is_ascii_digit());
     let wrong = kind == Kind::Brultech && !(digits && (6..=8).contains(&serial.len()));
     wrong.then(|| {

@@ -28,6 +28,7 @@ impl Check<'_> {
             self.way(&key, meter);
             self.link(&key, &meter.link);
             self.polling(&key, meter);
+            self.fluksometer(&key, meter);
             if let Some(id) = meter.id {
                 self.id_used(&format!("{key}.id"), id, &mut ids);
             }
@@ -178,7 +179,8 @@ impl Check<'_> {
         }
         let brultech = meter.kind == Kind::Brultech;
         for (name, given) in [("poll", meter.poll.is_some()), ("units", !meter.units.is_empty())] {
-            if given && !brultech && self.given(&format!("{key}.kind")) {
+            let asked = name == "poll" && meter.kind == Kind::Fluksometer;
+            if given && !brultech && !asked && self.given(&format!("{key}.kind")) {
                 let message = format!(
                     "a {} meter is not asked for its readings: leave {name} out",
                     meter.kind

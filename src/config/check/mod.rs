@@ -5,6 +5,7 @@
 
 mod access;
 pub(super) mod external;
+mod fluksometer;
 mod listeners;
 pub(super) mod meter_faults;
 mod meters;
@@ -17,6 +18,7 @@ use super::decode::{self, Removed};
 use super::layers::Layers;
 use super::mistake::{Mistake, Mistakes, Place};
 use super::path::KeyPath;
+use super::size::ByteSize;
 use super::unsupported;
 
 /// Checks the configuration whole; `without_files`, without reading the files it names.
@@ -36,6 +38,7 @@ pub(super) fn check(
     check.external();
     check.limits();
     check.web();
+    check.journal();
     check.homeassistant();
     check.listeners();
     check.tls();
@@ -145,6 +148,14 @@ impl Check<'_> {
         }
     }
 
+    fn journal(&mut self) {
+        let size = self.config.journal.size;
+        if size < SMALLEST_JOURNAL {
+            let message = format!("{size} is too small: write at least {SMALLEST_JOURNAL}");
+            self.report("journal.size", message);
+        }
+    }
+
     fn homeassistant(&mut self) {
         let prefix = &self.config.homeassistant.prefix;
         let wrong = prefix.is_empty()
@@ -159,5 +170,7 @@ impl Check<'_> {
     }
 }
 
+/// Some minutes of a house.
+const SMALLEST_JOURNAL: ByteSize = ByteSize(1_000_000);
 const LARGEST_PACKET: usize = 268_435_455;
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(65535);

@@ -16,7 +16,7 @@ impl Wire {
         match self.version {
             ProtocolVersion::V3 => {
                 let mut connect = v4::Connect::new(hello.client_id);
-                connect.clean_session = false;
+                connect.clean_session = hello.clean;
                 connect.keep_alive = hello.keep_alive;
                 connect.login = hello.login.map(|login| v4::Login {
                     username: login.user.clone(),
@@ -32,13 +32,13 @@ impl Wire {
             }
             ProtocolVersion::V5 => {
                 let mut properties = v5::ConnectProperties::new();
-                properties.session_expiry_interval = Some(SESSION_EXPIRY);
+                properties.session_expiry_interval = (!hello.clean).then_some(SESSION_EXPIRY);
                 properties.max_packet_size = Some(self.incoming);
                 properties.receive_maximum = Some(RECEIVE_MAXIMUM);
                 let connect = v5::Connect {
                     keep_alive: hello.keep_alive,
                     client_id: hello.client_id.to_owned(),
-                    clean_start: false,
+                    clean_start: hello.clean,
                     properties: Some(properties),
                 };
                 let will = hello.will.map(|will| v5::LastWill {
