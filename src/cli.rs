@@ -7,6 +7,7 @@
 mod arguments;
 mod ask;
 mod fluksometer;
+mod port;
 mod service;
 mod simulate;
 
@@ -29,6 +30,7 @@ use crate::passwd::{self, PasswdError};
 use crate::waiting;
 
 pub use self::fluksometer::FluksometerOptions;
+pub use self::port::{PortOptions, PortStandard};
 pub use self::service::{serve, start_logging};
 
 pub use self::arguments::{
