@@ -9,7 +9,7 @@ use crate::subscriber::Message;
 use crate::support::{Site, free_port};
 
 /// The gateway, and a meter of each family.
-const DEVICES: usize = 1 + 3;
+const DEVICES: usize = 1 + 4;
 
 async fn demo(site: &Site, broker: u16) -> Process {
     let listen = format!("broker.listen=127.0.0.1:{broker}");
@@ -37,8 +37,9 @@ async fn every_message_passes_every_template_gives_a_number_and_all_is_well_afte
     let gateway = demo(&site, port).await;
     let assistant = Assistant::connect(gateway.broker).await;
     let second = assistant.all_well(DEVICES).await;
-    let ids = |view: &crate::assistant::View| view.entities.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(ids(&first), ids(&second));
+    // Pulses and radio sensors that were heard for the first time may have come on top.
+    let gone = first.entities.keys().find(|id| !second.entities.contains_key(*id));
+    assert_eq!(gone, None);
     for (id, before) in first.numbers.iter().filter(|(id, _)| id.contains("_energy")) {
         assert!(second.numbers[id] >= before * 0.9, "{id} fell from {before}");
     }
