@@ -7,6 +7,7 @@
 mod arguments;
 mod ask;
 mod fluksometer;
+mod port;
 mod service;
 mod simulate;
 
@@ -29,6 +30,7 @@ use crate::passwd::{self, PasswdError};
 use crate::waiting;
 
 pub use self::fluksometer::FluksometerOptions;
+pub use self::port::{PortOptions, PortStandard};
 pub use self::service::{serve, start_logging};
 
 pub use self::arguments::{
@@ -199,11 +201,12 @@ fn decode(options: &DecodeOptions) -> Exit {
     let (out, err) = (io::stdout().lock(), io::stderr().lock());
     let outcome = match options.protocol {
         DecodedProtocol::Brultech => decode::brultech(input, out, err),
+        DecodedProtocol::Dsmr => decode::dsmr(input, out, err),
         DecodedProtocol::Tmpo => decode::tmpo(input, options.file.as_deref(), out, err),
-        DecodedProtocol::Smartmeter | DecodedProtocol::Dsmr => {
+        DecodedProtocol::Smartmeter => {
             drop(err);
             complain(&format!(
-                "{} cannot be decoded in this version: brultech and tmpo can",
+                "{} cannot be decoded in this version: brultech, dsmr and tmpo can",
                 word(options.protocol)
             ));
             return Exit::Usage;

@@ -3,6 +3,7 @@
 
 mod advice;
 mod fluksometers;
+mod port;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub async fn run(
 ) -> Result<(), DemoError> {
     let fluksometers = Fluksometers::build(&config).await?;
     config.meters.extend(fluksometers.entries());
+    let port = port::build().await?;
+    config.meters.extend(port.address().and_then(port::entry));
     config.meters.push(gem());
     let gateway = Gateway::build(&config).await?;
     let addresses = gateway.addresses().clone();
@@ -60,6 +63,11 @@ pub async fn run(
         let simulator = simulator::run(simulation, direction, shutdown.clone());
         simulators.spawn("simulated gem", simulator);
     }
+    let stop = shutdown.clone();
+    simulators.spawn("simulated p1", async move {
+        port.run(stop).await;
+        Ok::<(), std::convert::Infallible>(())
+    });
     fluksometers.spawn(&mut simulators, &addresses, &shutdown).await?;
     print(&advice(&addresses));
     let ended = gateway.run(shutdown).await;

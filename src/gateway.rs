@@ -31,6 +31,7 @@ use crate::homeassistant::Office;
 use crate::journal::{self, Journal, JournalError};
 use crate::ledger;
 use crate::links;
+use crate::mdns;
 use crate::metrics::Metrics;
 use crate::model::Update;
 use crate::publish::Publisher;
@@ -50,6 +51,7 @@ pub struct Gateway {
     broker: Service,
     web: Vec<TcpListener>,
     plans: Plans,
+    mdns: Option<mdns::Settings>,
     store: Store,
     lock: DirectoryLock,
     journal: Journal,
@@ -166,6 +168,7 @@ impl Gateway {
             broker,
             web,
             plans,
+            mdns: links::mdns(config, &addresses),
             store,
             lock,
             journal,
@@ -252,6 +255,7 @@ impl Gateway {
         let (link, roster) = (self.broker.link(), self.broker.roster());
         let recorded_to = self.broker.link();
         let live = Live::new(Arc::clone(&directory), roster, metrics.clone());
+        let seen = Arc::clone(&directory);
         let (again, mut begin_again) = mpsc::channel(1);
         let (bridge, requests) = Bridge::new(
             self.broker.link(),
@@ -307,6 +311,11 @@ impl Gateway {
         let mut links = Group::default();
         let groups = (&mut adapters, &mut links);
         let mailboxes = makes.start(groups, &self.data_dir, &stop_links);
+        if let Some(settings) = self.mdns {
+            let watch = mdns::Watch::new(settings, seen, Arc::clone(&ledger_queue));
+            let run = |watch: Arc<mdns::Watch>, stop| async move { watch.run(stop).await };
+            spawn_part(&mut links, "mdns", watch, run, &stop_links, &metrics);
+        }
 
         let mut restart = None;
         let failure = tokio::select! {

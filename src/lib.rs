@@ -41,6 +41,7 @@ pub mod journal;
 pub mod ledger;
 mod links;
 pub mod log;
+pub mod mdns;
 pub mod metrics;
 pub mod model;
 pub mod openhab;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use super::FluksometerOptions;
+use super::{FluksometerOptions, PortOptions};
 use crate::config::duration;
 use crate::config::scalar::HostPort;
 
@@ -121,6 +121,9 @@ pub struct SimulateOptions {
     #[allow(missing_docs)]
     #[command(flatten)]
     pub fluksometer: FluksometerOptions,
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub port: PortOptions,
 }
 
 /// How the line misbehaves.
@@ -188,8 +191,7 @@ pub enum SimulatedKind {
     Flm02,
     /// Fluksometer, third generation, likewise
     Flm03,
-    /// A meter's P1 port
-    #[value(hide = true)]
+    /// A smart meter's customer port: P1 (DSMR and its kin) or TIC
     P1,
 }
 
@@ -225,8 +227,7 @@ pub enum DecodedProtocol {
     /// SmartMeter streams
     #[value(hide = true)]
     Smartmeter,
-    /// P1 telegrams
-    #[value(hide = true)]
+    /// P1 telegrams and TIC frames
     Dsmr,
     /// Flukso's history blocks (.gz), one after the other, or as mosquitto_sub -v writes them
     Tmpo,

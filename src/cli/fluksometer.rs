@@ -110,6 +110,9 @@ pub(super) fn simulate(options: &SimulateOptions, generation: Generation) -> Exi
 /// What a Fluksometer cannot do, in words.
 fn objection(options: &SimulateOptions) -> Option<String> {
     let kind = word(options.kind);
+    if let Some(flag) = options.port.given() {
+        return Some(format!("{flag}: only a p1 port has that, a {kind} has not"));
+    }
     let interval = options.interval.unwrap_or(Duration::from_secs(1));
     if interval.subsec_nanos() != 0 || interval.is_zero() {
         return Some(format!(

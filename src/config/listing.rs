@@ -100,5 +100,15 @@ fn quoted(text: &str) -> String {
 }
 
 /// The order of the contract.
-const SECTIONS: [&str; 9] =
-    ["data_dir", "log", "broker", "web", "meters", "journal", "history", "homeassistant", "sinks"];
+const SECTIONS: [&str; 10] = [
+    "data_dir",
+    "log",
+    "broker",
+    "web",
+    "meters",
+    "journal",
+    "history",
+    "homeassistant",
+    "mdns",
+    "sinks",
+];

@@ -73,6 +73,8 @@ pub struct Config {
     pub history: History,
     /// Announcement to Home Assistant.
     pub homeassistant: HomeAssistant,
+    /// Whether meters are looked for on the local network, and the gateway announced there.
+    pub mdns: Mdns,
     /// Outputs.
     pub sinks: Vec<Sink>,
 }
@@ -173,6 +175,19 @@ pub enum Discovery {
     Device,
     /// One message a sensor, for older versions.
     Component,
+}
+
+/// See [`Config::mdns`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mdns {
+    /// Where other machines can reach the broker or the web port.
+    #[default]
+    Auto,
+    /// On loopback as well.
+    Always,
+    /// Not at all.
+    Never,
 }
 
 /// One entry of [`Config::sinks`]: its kind; the other keys belong to the sink.
@@ -323,6 +338,7 @@ impl Default for Config {
             web: Web::default(),
             meters: Vec::new(),
             journal: Journal::default(),
+            mdns: Mdns::default(),
             history: History::default(),
             homeassistant: HomeAssistant::default(),
             sinks: Vec::new(),

@@ -9,7 +9,8 @@ pub(super) fn advice(addresses: &Addresses) -> String {
         "\nThe demo runs: a gateway and simulated meters, each over its real protocol.\n\n  \
          demo-gem    a GreenEye Monitor, which dials the gateway\n  \
          demo-flm02  a Fluksometer of the second generation, whose broker the gateway dials\n  \
-         demo-flm03  one of the third, which reports to the gateway's broker\n",
+         demo-flm03  one of the third, which reports to the gateway's broker\n  \
+         demo-p1     a smart meter, whose customer port the gateway dials\n",
     );
     // Writing to a String cannot fail.
     if let Some(broker) = addresses.broker.first() {

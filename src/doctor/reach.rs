@@ -3,14 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Report, Running};
 use crate::config::Config;
 use crate::config::broker::Mode;
-use crate::config::link::Link;
+use crate::config::endpoint;
+use crate::config::link::{Link, MqttSource};
 use crate::config::scalar::HostPort;
+use crate::mdns;
 use crate::process;
 
 /// What came of a look at one target.
@@ -43,7 +45,7 @@ pub(super) fn examine(config: &Config, running: &Running, report: &mut Report) {
             Outcome::No(words) => report.problem(
                 subject,
                 words,
-                "is it switched on, in this network, set as a TCP server, and the address right?",
+                "is it switched on, in this network, does it listen there (a serial module: set as a TCP server), and is the address right?",
             ),
         }
     }
@@ -65,17 +67,28 @@ fn targets(config: &Config) -> Vec<(String, HostPort)> {
         add("broker.external".to_owned(), endpoint.address);
     }
     for (at, meter) in config.meters.iter().enumerate() {
-        if let Link::Connect(target) = &meter.link {
-            add(format!("meters[{at}].link.connect"), target.clone());
+        match &meter.link {
+            Link::Connect(target) => add(format!("meters[{at}].link.connect"), target.clone()),
+            Link::Mqtt(MqttSource::At(url)) => {
+                if let Ok(endpoint) = endpoint::of_url(url) {
+                    add(format!("meters[{at}].link.mqtt"), endpoint.address);
+                }
+            }
+            Link::Http(url) => {
+                if let Ok(address) = endpoint::local_api(url) {
+                    add(format!("meters[{at}].link.http"), address);
+                }
+            }
+            Link::Mqtt(MqttSource::Embedded) | Link::Listen(_) | Link::Serial { .. } => {}
         }
     }
     found
 }
 
 async fn look(target: &HostPort, running: &Running) -> Outcome {
-    let addresses: Vec<SocketAddr> = match timeout(PATIENCE, lookup_host(target.to_string())).await
-    {
-        Ok(Ok(addresses)) => addresses.collect(),
+    let asking = mdns::lookup(&target.host, target.port);
+    let addresses: Vec<SocketAddr> = match timeout(PATIENCE, asking).await {
+        Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Outcome::No(format!("the name is not found: {error}")),
         Err(_) => return Outcome::No("the name server does not answer".to_owned()),
     };

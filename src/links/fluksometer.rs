@@ -1,5 +1,6 @@
 //! From the entries of kind `fluksometer` to what their adapter wants to know.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,11 @@ use super::{channel_settings, meter_settings};
 use crate::adapters::fleet::LinkId;
 use crate::adapters::fluksometer::{LocalSensor, Plan, Source};
 use crate::broker::{GuestSettings, Login};
-use crate::config::endpoint;
 use crate::config::link::{Link, MqttSource};
 use crate::config::meter::{Kind, Meter};
+use crate::config::{Config, Mdns, endpoint};
+use crate::gateway::Addresses;
+use crate::mdns;
 use crate::model::{Channel, SensorType};
 
 /// Entries with the same link share it. What cannot be was refused when the configuration was checked.
@@ -87,3 +90,22 @@ const QUEUED_MESSAGES: usize = 20_000;
 const QUEUED_BYTES: usize = 32 * 1024 * 1024;
 /// A history block of 16 MiB and its topic.
 const LARGEST_PACKET: usize = 16 * 1024 * 1024 + 1024;
+
+/// What is looked for and announced on the local network; `None`: nothing.
+pub(crate) fn mdns(config: &Config, addresses: &Addresses) -> Option<mdns::Settings> {
+    let always = config.mdns == Mdns::Always;
+    let open = |listen: &[SocketAddr]| {
+        let reachable = listen.iter().find(|one| always || !one.ip().is_loopback());
+        reachable.map(SocketAddr::port)
+    };
+    let (broker, web) = (open(&addresses.broker), open(&addresses.web));
+    if config.mdns == Mdns::Never || (!always && broker.or(web).is_none()) {
+        return None;
+    }
+    let hosts = config.meters.iter().filter_map(|entry| match source(entry)? {
+        Source::Broker(settings) => Some(settings.host),
+        Source::Local { address, .. } => Some(address.rsplit_once(':')?.0.to_owned()),
+        Source::Ours => None,
+    });
+    Some(mdns::Settings { hosts: hosts.collect(), broker, web })
+}

@@ -198,6 +198,8 @@ pub enum NoticeKind {
     Replaced,
     /// It was heard and not let in.
     Blocked,
+    /// A meter was found on the network that no entry names.
+    Discovered,
     /// A change made on request gave way to a later one in the configuration.
     Overruled,
 }
@@ -212,6 +214,7 @@ impl NoticeKind {
             NoticeKind::Removed => "removed",
             NoticeKind::Replaced => "replaced",
             NoticeKind::Blocked => "blocked",
+            NoticeKind::Discovered => "discovered",
             NoticeKind::Overruled => "overruled",
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! * `brultech/`: the meters; `house.rs`: what they measure
 //! * `flukso/`: Fluksometers, which are reached in other ways and have a history
+//! * `p1/`: customer ports of smart meters, which only speak
 //! * `line.rs`: what leaves a line and when, without any input or output; `run.rs` does these
 //! * `watched.rs`, `heard.rs`: what a test sees of a running simulator
 
@@ -15,6 +16,7 @@ mod heard;
 mod house;
 mod line;
 mod manners;
+mod p1;
 mod run;
 mod terminal;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub use flukso::{
 pub use heard::Heard;
 pub use house::House;
 pub use manners::Manners;
+pub use p1::{PortManners, PortSimulation, PortSimulator, Standard};
 pub use watched::Watched;
 
 use crate::broker::BrokerError;

@@ -11,7 +11,7 @@ use crate::readers;
 use crate::support::Site;
 
 /// One of each family.
-pub(crate) const METERS: [&str; 3] = ["demo-gem", "demo-flm02", "demo-flm03"];
+pub(crate) const METERS: [&str; 4] = ["demo-gem", "demo-flm02", "demo-flm03", "demo-p1"];
 /// Comes every other second.
 const CLOCK: &str = "powermeter/demo-gem/state/channels";
 const MAKERS_KEYS: [&str; 2] = ["\"key\"", "\"null_key\""];

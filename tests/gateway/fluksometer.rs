@@ -4,6 +4,9 @@ mod bridge;
 mod bridged;
 mod device;
 mod echoes;
+mod links;
+mod mosquitto;
+mod past;
 
 use serde_json::Value;
 

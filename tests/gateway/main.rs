@@ -34,6 +34,7 @@ mod journal;
 mod links;
 mod mistakes;
 mod noise;
+mod p1;
 mod registry;
 mod serial;
 mod shutdown;

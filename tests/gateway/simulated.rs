@@ -1,5 +1,7 @@
 //! Simulated Fluksometers through their own doors, read by programs that are not the gateway's.
 
+mod through;
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;

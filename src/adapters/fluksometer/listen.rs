@@ -195,9 +195,10 @@ impl Listener {
             way: way.clone(),
             metrics: shared.metrics.clone(),
         };
+        let again = connection.clone();
         tokio::join!(
             self.read(reader, said, connection, &asks, stop),
-            past.run(blocks, &mut asked, stop),
+            past.run(blocks, &mut asked, again, stop),
         );
         Ok(())
     }

@@ -160,7 +160,10 @@ impl<'a> Local<'a> {
     }
 
     async fn get(&self, sensor: Id, unit: &str) -> Result<Vec<u8>, Fault> {
-        let mut stream = TcpStream::connect(self.address).await?;
+        let (host, port) = self.address.rsplit_once(':').unwrap_or((self.address, "8080"));
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let addresses = crate::mdns::lookup(host, port.parse().unwrap_or(8080)).await?;
+        let mut stream = TcpStream::connect(addresses.as_slice()).await?;
         let request = format!(
             "GET /sensor/{sensor}?version=1.0&interval=minute&unit={unit} HTTP/1.1\r\nHost: {}\r\n\
              Accept: application/json\r\nConnection: close\r\n\r\n",

@@ -14,7 +14,7 @@ use meter_protocols::flukso::Id;
 use meter_protocols::flukso::topic::Topic;
 use parking_lot::RwLock;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::listen::{Inbox, Way};
@@ -49,14 +49,22 @@ impl Past {
         &self,
         mut blocks: Inbox,
         asks: &mut mpsc::Receiver<Ask>,
+        mut connection: watch::Receiver<u64>,
         stop: &CancellationToken,
     ) {
+        // A new block would hide a gap before it. So none is taken before its sensor was asked for
+        // since the connection was made; it comes again with the answer.
+        let mut asked = HashSet::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(ask) = asks.recv() => self.ask(ask).await,
+                Ok(()) = connection.changed() => asked.clear(),
+                Some(ask) = asks.recv() => {
+                    asked.extend(ask.sensors.iter().copied());
+                    self.ask(ask).await;
+                }
                 received = blocks.recv() => match received {
-                    Some(received) => self.take(&received.topic, &received.payload).await,
+                    Some(received) => self.take(&received.topic, &received.payload, &asked).await,
                     None => return,
                 },
             }
@@ -88,9 +96,9 @@ impl Past {
         }
     }
 
-    async fn take(&self, topic: &str, payload: &[u8]) {
+    async fn take(&self, topic: &str, payload: &[u8], asked: &HashSet<Id>) {
         let Some(Topic::Block { sensor, rid, level, bid }) = Topic::parse(topic) else { return };
-        if !self.recorded.read().contains(&sensor) {
+        if !asked.contains(&sensor) || !self.recorded.read().contains(&sensor) {
             return;
         }
         let key = BlockKey { sensor: SensorId::from(sensor.0), rid, level, bid };

@@ -52,9 +52,9 @@ impl Dialler {
 
     /// Opens a connection, each of its steps within ten seconds.
     pub(super) async fn dial(&self) -> Result<Box<dyn Stream>, Fault> {
-        let name = (self.host.as_str(), self.port);
-        let found = within("asking for the address", tokio::net::lookup_host(name)).await?;
-        let addresses: Vec<SocketAddr> = found.map_err(Fault::Resolve)?.collect();
+        let asking = crate::mdns::lookup(&self.host, self.port);
+        let found = within("asking for the address", asking).await?;
+        let addresses: Vec<SocketAddr> = found.map_err(Fault::Resolve)?;
         let mut last = Fault::Resolve(std::io::Error::other("it has no address"));
         for address in addresses {
             match within("connecting", TcpStream::connect(address)).await {

@@ -213,7 +213,7 @@ const TOTAL: &[&str] = &["total", "total_increasing"];
 pub(crate) const CLASSES: &[Class] = &[
     (
         "atmospheric_pressure",
-        &["Pa", "hPa", "kPa", "mbar", "cbar", "bar", "mmHg", "inHg", "inH₂O", "psi"],
+        &["Pa", "hPa", "kPa", "mPa", "bar", "cbar", "mbar", "mmHg", "inHg", "inH₂O", "psi"],
         MOMENTARY,
     ),
     ("current", &["A", "mA"], MOMENTARY),
@@ -230,7 +230,8 @@ pub(crate) const CLASSES: &[Class] = &[
     ("humidity", &["%"], MOMENTARY),
     ("illuminance", &["lx"], MOMENTARY),
     ("power", &["mW", "W", "kW", "MW", "GW", "TW"], MOMENTARY),
-    ("power_factor", &["%", ""], MOMENTARY),
+    // Without a unit, or in percent.
+    ("power_factor", &["", "%"], MOMENTARY),
     ("temperature", &["°C", "°F", "K"], MOMENTARY),
     ("voltage", &["V", "mV", "µV", "kV", "MV"], MOMENTARY),
     (

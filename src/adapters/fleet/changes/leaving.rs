@@ -8,7 +8,7 @@ use super::{Outcome, check_serial};
 use crate::adapters::fleet::Meter;
 use crate::adapters::fleet::adapter::{Listening, Meters};
 use crate::adapters::fleet::kept;
-use crate::model::{Device, NoticeKind, Update};
+use crate::model::{Device, Make, NoticeKind, Update};
 use crate::registry::change::ChangeError;
 use crate::registry::record::{Changed, Record};
 use crate::store::MeterRow;
@@ -39,6 +39,10 @@ impl<M: Meter> Meters<M> {
 
     pub(super) fn replace(&mut self, meter: &str, by: &str) -> Result<Outcome, ChangeError> {
         let old = self.find(meter)?;
+        if M::MAKE == Make::Fluksometer {
+            let words = "a Fluksometer brings its own ids and histories along, so none goes on in the place of another";
+            return Err(ChangeError::Invalid(words.to_owned()));
+        }
         let new = check_serial::<M>(by)?;
         self.check_successor(&old, &new)?;
         let Some(member) = self.entries.known.get(&old).cloned() else {
