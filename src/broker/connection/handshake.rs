@@ -162,6 +162,7 @@ async fn enter(
     };
     let terms = Terms {
         version,
+        bridge: connect.bridge,
         identity,
         session_expiry: connect.session_expiry,
         maximum_packet: connect.maximum_packet.map_or(usize::MAX, |size| size as usize),

@@ -100,7 +100,7 @@ async fn documents_of_a_gateway_that_is_gone_are_not_taken_for_a_fluksometers() 
     let subscriber = Subscriber::new(broker.address).await;
     let mut meter = gateway.dial().await;
     send_packets(&mut meter, 100).await;
-    subscriber.packets("house", 1).await;
+    subscriber.on(&format!("/device/{}/config/sensor", device_id(GEM)), 1).await;
     gateway.stop().await;
 
     // Another gateway with a disk of its own, and the first one's documents on the broker.
