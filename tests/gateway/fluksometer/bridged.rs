@@ -37,7 +37,12 @@ async fn its_readings_are_there_once_and_its_documents_are_made_whole() {
     subscriber.packets("any", 1).await;
     subscriber.until("powermeter/any/state/availability", "online").await;
     for said in &readings {
-        assert_eq!(subscriber.payloads(&said.topic), [said.payload.clone()], "{}", said.topic);
+        assert_eq!(
+            subscriber.payloads(&said.topic),
+            std::slice::from_ref(&said.payload),
+            "{}",
+            said.topic
+        );
     }
     // It has no `flx`, and a port that is no list.
     let flx = &documents(&subscriber, "flx")[0];

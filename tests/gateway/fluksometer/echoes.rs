@@ -28,8 +28,8 @@ async fn names(subscriber: &Subscriber, wanted: &[&str]) -> Vec<String> {
     subscriber
         .messages
         .until(&format!("the meters {wanted:?}"), |all| {
-            let lists = all.iter().filter(|one| one.topic == "meterbridge/bridge/devices");
-            let last = lists.last().map(|one| find(&one.payload))?;
+            let mut lists = all.iter().filter(|one| one.topic == "meterbridge/bridge/devices");
+            let last = lists.next_back().map(|one| find(&one.payload))?;
             wanted.iter().all(|name| last.iter().any(|one| one == name)).then_some(last)
         })
         .await
