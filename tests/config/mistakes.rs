@@ -274,33 +274,33 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
             &[("2:39", "is there twice"), ("2:52", "/nowhere/ca.pem cannot be read")],
         ),
         // Fluksometers bring along what others are told.
-        (&fluksometer("{mqtt: \"mqtt://flm:0\"}"), &[("4:18", "has nothing after host and port")]),
+        (&fluksometer("{mqtt: \"mqtt://flm:0\"}"), &[("4:12", "has nothing after host and port")]),
         (
             &(fluksometer("{mqtt: embedded}")
                 + "    serial_number: FL03\n    polarity: btmon\n    poll: 5s\n"),
             &[
-                ("5:20", "is not what a Fluksometer is known by"),
-                ("6:15", "is a matter of Brultech meters"),
-                ("7:11", "is not asked for its readings"),
+                ("5:5", "is not what a Fluksometer is known by"),
+                ("6:5", "is a matter of Brultech meters"),
+                ("7:5", "is not asked for its readings"),
             ],
         ),
         (
             &(fluksometer("{mqtt: embedded}")
                 + "    channels: {t1: {name: Cellar}, pulse2: {constant: 10, role: grid}}\n"),
             &[
-                ("5:36", "is the Fluksometer's own"),
-                ("5:36", "pulse2 counts one way only"),
                 ("5:16", "a Fluksometer has no channel \"t1\""),
+                ("5:45", "is the Fluksometer's own"),
+                ("5:59", "pulse2 counts one way only"),
             ],
         ),
         (
             &fluksometer("{http: \"http://me:hunter2@flm\"}"),
-            &[("4:18", "is no address of a local API"), ("4:18", "has no list of its sensors")],
+            &[("4:12", "is no address of a local API"), ("4:12", "has no list of its sensors")],
         ),
         (
             &(fluksometer("{http: \"http://flm\"}")
                 + "    channels: {ch1: {name: Mains, type: gas}}\n"),
-            &[("5:16", "has no id"), ("5:16", "gas and water are counted by pulses")],
+            &[("5:16", "has no id"), ("5:35", "gas and water are counted by pulses")],
         ),
         // Not supported, said as such.
         (
