@@ -6,6 +6,8 @@
 
 mod arguments;
 mod ask;
+mod fluksometer;
+mod port;
 mod service;
 mod simulate;
 
@@ -27,6 +29,8 @@ use crate::gateway;
 use crate::passwd::{self, PasswdError};
 use crate::waiting;
 
+pub use self::fluksometer::FluksometerOptions;
+pub use self::port::{PortOptions, PortStandard};
 pub use self::service::{serve, start_logging};
 
 pub use self::arguments::{
@@ -197,11 +201,12 @@ fn decode(options: &DecodeOptions) -> Exit {
     let (out, err) = (io::stdout().lock(), io::stderr().lock());
     let outcome = match options.protocol {
         DecodedProtocol::Brultech => decode::brultech(input, out, err),
+        DecodedProtocol::Dsmr => decode::dsmr(input, out, err),
         DecodedProtocol::Tmpo => decode::tmpo(input, options.file.as_deref(), out, err),
-        DecodedProtocol::Smartmeter | DecodedProtocol::Dsmr => {
+        DecodedProtocol::Smartmeter => {
             drop(err);
             complain(&format!(
-                "{} cannot be decoded in this version: brultech and tmpo can",
+                "{} cannot be decoded in this version: brultech, dsmr and tmpo can",
                 word(options.protocol)
             ));
             return Exit::Usage;

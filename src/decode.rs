@@ -1,6 +1,7 @@
 //! `meterbridge decode`: raw bytes to one JSON object a line, for people and scripts that want to
 //! see what a meter sends. It runs beside the data path and uses the same decoders.
 
+mod dsmr;
 mod settings;
 mod tmpo;
 
@@ -9,6 +10,7 @@ use std::io::{self, BufWriter, Read, Write};
 use meter_protocols::brultech::{Decoder, Format, Frame, HttpRequest, Packet, TextReading};
 use serde::Serialize;
 
+pub use dsmr::dsmr;
 pub use tmpo::tmpo;
 
 /// Decodes a Brultech stream from `input`: each frame becomes one line of JSON on `out`, and bytes

@@ -1,6 +1,10 @@
-//! The gateway with a simulated meter over a real socket, and what to look at.
+//! The gateway with a simulated meter of each family, each over its real protocol on loopback, and
+//! what to look at.
 
-use std::fmt::Write;
+mod advice;
+mod fluksometers;
+mod port;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -11,22 +15,40 @@ use crate::config::Config;
 use crate::config::link::{Link, Listen};
 use crate::config::meter::{Channel, Meter};
 use crate::config::scalar;
-use crate::gateway::{Addresses, Gateway, GatewayError};
+use crate::gateway::{Gateway, GatewayError};
 use crate::model::Role;
-use crate::simulator::{self, Direction, Simulation};
+use crate::simulator::{self, Direction, Simulation, SimulatorError};
 use crate::task::Group;
 
-/// Runs the gateway of `config` with one more meter, which is simulated, until `shutdown`.
+use advice::advice;
+use fluksometers::Fluksometers;
+
+/// Why the demo cannot begin, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The gateway.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// A simulated meter.
+    #[error(transparent)]
+    Simulator(#[from] SimulatorError),
+}
+
+/// Runs the gateway of `config` with some more meters, which are simulated, until `shutdown`.
 /// `print` gets what a user should try, once everything runs.
 ///
 /// # Errors
-/// As [`Gateway::build`] and [`Gateway::run`].
+/// As [`Gateway::build`] and [`Gateway::run`]; when a simulated meter has no port.
 pub async fn run(
     mut config: Config,
     shutdown: CancellationToken,
     print: impl FnOnce(&str),
-) -> Result<(), GatewayError> {
-    config.meters.push(meter());
+) -> Result<(), DemoError> {
+    let fluksometers = Fluksometers::build(&config).await?;
+    config.meters.extend(fluksometers.entries());
+    let port = port::build().await?;
+    config.meters.extend(port.address().and_then(port::entry));
+    config.meters.push(gem());
     let gateway = Gateway::build(&config).await?;
     let addresses = gateway.addresses().clone();
     let mut simulators = Group::default();
@@ -35,20 +57,26 @@ pub async fn run(
             format: Format::Bin48NetTime,
             meters: 1,
             interval: Duration::from_secs(2),
-            seed: 1,
+            seed: SEED,
         };
         let direction = Direction::Connect(address.to_string());
         let simulator = simulator::run(simulation, direction, shutdown.clone());
-        simulators.spawn("simulator", simulator);
+        simulators.spawn("simulated gem", simulator);
     }
+    let stop = shutdown.clone();
+    simulators.spawn("simulated p1", async move {
+        port.run(stop).await;
+        Ok::<(), std::convert::Infallible>(())
+    });
+    fluksometers.spawn(&mut simulators, &addresses, &shutdown).await?;
     print(&advice(&addresses));
     let ended = gateway.run(shutdown).await;
-    simulators.finish(Duration::from_secs(1)).await;
-    ended
+    simulators.finish(Duration::from_secs(6)).await;
+    Ok(ended?)
 }
 
 /// The demo's own entry: any free port, so that it never meets a configured one.
-fn meter() -> Meter {
+fn gem() -> Meter {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let channel =
         |name: &str, role| Channel { name: Some(name.into()), role, ..Channel::default() };
@@ -67,32 +95,5 @@ fn meter() -> Meter {
     }
 }
 
-/// What to open and what to type.
-fn advice(addresses: &Addresses) -> String {
-    let mut text = String::from("\nThe demo runs: a gateway and one simulated GreenEye Monitor.\n");
-    // Writing to a String cannot fail.
-    if let Some(broker) = addresses.broker.first() {
-        let (host, port) = (broker.ip(), broker.port());
-        let to = if port == 1883 { format!("-h {host}") } else { format!("-h {host} -p {port}") };
-        let _ = write!(
-            text,
-            "\nIn another terminal (package mosquitto-clients):\n  \
-             mosquitto_sub {to} -t '/sensor/#' -v                 every gauge and counter\n  \
-             mosquitto_sub {to} -t 'powermeter/demo-gem/#' -v     the meter by its name\n  \
-             mosquitto_sub {to} -V 5 -t 'meterbridge/bridge/#' -v the gateway, over MQTT 5\n  \
-             mosquitto_pub {to} -t powermeter/demo-gem/cmd -m '{{\"cmd\":\"info\"}}'\n  \
-             {:51} a command; the reply is on powermeter/demo-gem/state/info\n",
-            ""
-        );
-    }
-    if let Some(web) = addresses.web.first() {
-        let _ = write!(
-            text,
-            "\nIn a browser: http://{web}/\nNumbers of the gateway: http://{web}/metrics\n\
-             A command over HTTP:\n  \
-             curl -d '{{\"cmd\":\"get\",\"setting\":\"all\"}}' http://{web}/api/meters/demo-gem/command\n"
-        );
-    }
-    text.push_str("\nCtrl-C stops it.\n");
-    text
-}
+/// All meters are in the same house.
+const SEED: u64 = 1;

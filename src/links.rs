@@ -22,7 +22,7 @@ use crate::gateway::Addresses;
 use crate::homeassistant;
 use crate::model::{Channel, Make, SensorType, Timestamp};
 use crate::topic::{BridgeTopic, Topic};
-use crate::transport::{Dial, ListenOptions, SerialLine};
+use crate::transport::{Dial, Framing, ListenOptions, SerialLine};
 use crate::web::{About, ApiAccess, MqttAccess};
 
 pub(crate) use self::fluksometer::{mdns, plan as fluksometers};
@@ -141,16 +141,29 @@ fn meter_link(entry: &Meter) -> Option<MeterLink> {
             },
         }),
         Link::Connect(address) => {
-            Some(MeterLink::Dial(Dial { address: address.to_string(), idle: Some(DIAL_IDLE) }))
+            let idle = if entry.kind == Kind::P1 { PORT_IDLE } else { DIAL_IDLE };
+            Some(MeterLink::Dial(Dial { address: address.to_string(), idle: Some(idle) }))
         }
-        Link::Serial { device, baud } => Some(MeterLink::Serial(SerialLine {
-            device: device.clone(),
-            baud: baud.unwrap_or(entry.kind.baud()),
-        })),
+        Link::Serial { device, baud } => {
+            let baud = baud.unwrap_or(entry.kind.baud());
+            let framing = framing(entry.kind, baud);
+            Some(MeterLink::Serial(SerialLine { device: device.clone(), baud, framing }))
+        }
         Link::Mqtt(_) | Link::Http(_) => None,
     }
 }
 
+/// The customer ports that are slower than DSMR 4 have seven bits: DSMR 2.2 and 3, TIC.
+fn framing(kind: Kind, baud: u32) -> Framing {
+    match kind {
+        Kind::P1 if baud <= 9600 => Framing::SevenEven,
+        _ => Framing::EightNone,
+    }
+}
+
+/// A customer port speaks every ten seconds and more often. A dongle that has started again on a poor
+/// network says nothing of the connection that it forgot.
+const PORT_IDLE: std::time::Duration = std::time::Duration::from_secs(60);
 /// A meter that keeps a connection sends at least every 256 s.
 const DIAL_IDLE: std::time::Duration = std::time::Duration::from_secs(600);
 

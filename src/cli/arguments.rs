@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use super::{FluksometerOptions, PortOptions};
 use crate::config::duration;
 use crate::config::scalar::HostPort;
 
@@ -104,9 +105,9 @@ pub struct SimulateOptions {
     /// ff), of ECM-1220s the first
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub meters: u32,
-    /// Time from packet to packet
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = interval)]
-    pub interval: Duration,
+    /// Time from packet to packet [default: 5s; 1s for a Fluksometer, which knows whole seconds only]
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    pub interval: Option<Duration>,
     /// Start of the random numbers: the same seed gives the same meters
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -117,6 +118,12 @@ pub struct SimulateOptions {
     #[allow(missing_docs)]
     #[command(flatten)]
     pub manners: MannersOptions,
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub fluksometer: FluksometerOptions,
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub port: PortOptions,
 }
 
 /// How the line misbehaves.
@@ -179,14 +186,12 @@ pub enum SimulatedKind {
     /// PowerMeter
     #[value(hide = true)]
     Powermeter,
-    /// Fluksometer, second generation
-    #[value(hide = true)]
+    /// Fluksometer, second generation: with --listen it has a broker of its own, with --connect it
+    /// reports to the one there
     Flm02,
-    /// Fluksometer, third generation
-    #[value(hide = true)]
+    /// Fluksometer, third generation, likewise
     Flm03,
-    /// A meter's P1 port
-    #[value(hide = true)]
+    /// A smart meter's customer port: P1 (DSMR and its kin) or TIC
     P1,
 }
 
@@ -222,8 +227,7 @@ pub enum DecodedProtocol {
     /// SmartMeter streams
     #[value(hide = true)]
     Smartmeter,
-    /// P1 telegrams
-    #[value(hide = true)]
+    /// P1 telegrams and TIC frames
     Dsmr,
     /// Flukso's history blocks (.gz), one after the other, or as mosquitto_sub -v writes them
     Tmpo,

@@ -6,10 +6,17 @@ use meter_protocols::brultech::Format;
 
 use super::{Exit, complain, say, serve, start_logging, word};
 use super::{MannersOptions, PacketFormat, SimulateOptions, SimulatedKind};
+use super::{fluksometer, port};
 use crate::config::Config;
 use crate::simulator::{Direction, Manners, Simulation, Simulator, SimulatorError};
 
 pub(super) fn simulate(options: &SimulateOptions) -> Exit {
+    if let Some(generation) = fluksometer::generation(options.kind) {
+        return fluksometer::simulate(options, generation);
+    }
+    if options.kind == SimulatedKind::P1 {
+        return port::simulate(options);
+    }
     if let Some(objection) = objection(options) {
         complain(&objection);
         return Exit::Usage;
@@ -23,7 +30,7 @@ pub(super) fn simulate(options: &SimulateOptions) -> Exit {
     let simulation = Simulation {
         format: packet_format(options),
         meters: options.meters,
-        interval: options.interval,
+        interval: options.interval.unwrap_or(Duration::from_secs(5)),
         seed: options.seed,
     };
     let manners = manners(&options.manners);
@@ -42,12 +49,18 @@ pub(super) fn simulate(options: &SimulateOptions) -> Exit {
 fn objection(options: &SimulateOptions) -> Option<String> {
     use SimulatedKind::{Ecm1220, Ecm1240, Gem};
     let kind = word(options.kind);
+    if let Some(flag) = options.fluksometer.given() {
+        return Some(format!("{flag}: only a Fluksometer has that, a {kind} has not"));
+    }
+    if let Some(flag) = options.port.given() {
+        return Some(format!("{flag}: only a p1 port has that, a {kind} has not"));
+    }
     match options.kind {
         Gem => return None,
         Ecm1240 | Ecm1220 => {}
         _ => {
             return Some(format!(
-                "{kind} meters cannot be simulated in this version: gem, ecm1240, ecm1220 can"
+                "{kind} meters cannot be simulated in this version: gem, ecm1240, ecm1220, flm02, flm03, p1 can"
             ));
         }
     }

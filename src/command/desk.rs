@@ -142,7 +142,11 @@ impl Desk {
         asker: Asker,
     ) -> Result<(), (CommandError, Asker)> {
         let Some(route) = self.routes.0.get(&meter.make()) else {
-            return Err((CommandError::Unknown(request.command.name), asker));
+            let error = match meter.make() {
+                Make::P1 => CommandError::Refused(ONE_WAY.to_owned()),
+                Make::Brultech | Make::Fluksometer => CommandError::Unknown(request.command.name),
+            };
+            return Err((error, asker));
         };
         let reachable = |serial: &Arc<str>| meter.is_online() || (route.reach)(serial);
         let Some(serial) = meter.serial().filter(|serial| reachable(serial)) else {
@@ -185,6 +189,9 @@ impl Desk {
         while self.tasks.join_next().await.is_some() {}
     }
 }
+
+const ONE_WAY: &str = "a smart meter's customer port only speaks: it takes no commands and has no settings; info, \
+                       getPower, getVoltage, getCurrent and getEnergy are answered from its telegrams";
 
 fn echo(cmd: &str) -> Echo {
     Echo { cmd: Some(cmd.to_owned()), id: None }

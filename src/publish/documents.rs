@@ -124,11 +124,14 @@ fn sensor_section(sensor: &Sensor) -> Value {
     Value::Object(section)
 }
 
-/// Whether consumers find the sensor's type and subtype in their tables.
+/// Whether consumers find the sensor's type and subtype in their tables: a power without energy is not
+/// there.
 fn is_known(sensor: &Sensor) -> bool {
     use SensorType::{Fuel, Heat, Other, Pellet, Time};
+    let power_alone = sensor.quantity.counter_unit().is_some() && sensor.counter.is_none();
     !matches!(sensor.kind, Fuel | Heat | Other | Pellet | Time)
         && !matches!(sensor.quantity, Quantity::Net | Quantity::Frequency)
+        && !power_alone
 }
 
 /// Electricity always has a subtype; that of a pulse input is what its pulses count.

@@ -5,14 +5,18 @@
 //! its kind, keeps its settings while it runs, and misbehaves as [`Manners`] say.
 //!
 //! * `brultech/`: the meters; `house.rs`: what they measure
+//! * `flukso/`: Fluksometers, which are reached in other ways and have a history
+//! * `p1/`: customer ports of smart meters, which only speak
 //! * `line.rs`: what leaves a line and when, without any input or output; `run.rs` does these
 //! * `watched.rs`, `heard.rs`: what a test sees of a running simulator
 
 mod brultech;
+mod flukso;
 mod heard;
 mod house;
 mod line;
 mod manners;
+mod p1;
 mod run;
 mod terminal;
 #[cfg(test)]
@@ -30,11 +34,17 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use brultech::{CHANNELS, Counts, Ecm, Gem, Kind, PASSWORD, Settings, SimulatedMeter, State};
+pub use flukso::{
+    FluksoManners, FluksoSimulation, FluksoSimulator, FluksoWay, Fluksometer, Generation, Live,
+    flukso_id,
+};
 pub use heard::Heard;
 pub use house::House;
 pub use manners::Manners;
+pub use p1::{PortManners, PortSimulation, PortSimulator, Standard};
 pub use watched::Watched;
 
+use crate::broker::BrokerError;
 use terminal::Terminal;
 
 /// What to simulate.
@@ -68,6 +78,17 @@ pub enum SimulatorError {
     /// Another program has the address, or it is not this machine's.
     #[error("cannot listen on {address}; choose another --listen")]
     Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The broker of a Fluksometer does not find its port free.
+    #[error("a simulated meter has no port; choose another --listen")]
+    Broker(#[from] BrokerError),
+    /// The local API of a Fluksometer does not.
+    #[error("cannot listen on {address}; choose another --rest")]
+    Rest {
         /// The address.
         address: SocketAddr,
         /// Why.

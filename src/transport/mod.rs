@@ -18,7 +18,7 @@ pub use backoff::Backoff;
 pub use dial::{Dial, dial};
 pub use listen::{ListenOptions, MeterListener, TransportError};
 pub(crate) use places::{Place, Places};
-pub use serial::{SerialError, SerialLine, attend, find_device};
+pub use serial::{Framing, SerialError, SerialLine, attend, find_device};
 pub(crate) use serial::{explain_permission, path_fault};
 pub(crate) use socket::prepare;
 

@@ -29,6 +29,18 @@ pub struct SerialLine {
     pub device: PathBuf,
     /// Bits per second.
     pub baud: u32,
+    /// What a character is made of.
+    pub framing: Framing,
+}
+
+/// What a character is made of on the line, with one start and one stop bit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// Eight bits, no parity: 8N1.
+    #[default]
+    EightNone,
+    /// Seven bits, even parity: 7E1.
+    SevenEven,
 }
 
 /// Why a serial port does not open.

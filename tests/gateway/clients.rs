@@ -1,13 +1,14 @@
 //! Programs that are not ours at `meterbridge demo`: mosquitto_sub over both protocol versions on
 //! one port, and what the demo tells a newcomer to type.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use crate::meters::reading;
+use crate::ear::{Ear, Heard};
 use crate::process::{Kill, Process, ends, lines, program};
+use crate::readers::payload;
 use crate::record::Record;
-use crate::subscriber::Subscriber;
 use crate::support::{Site, get, metric};
 
 /// The demo in an empty directory, on ports of its own.
@@ -26,10 +27,11 @@ async fn demo(site: &Site) -> Process {
 }
 
 /// mosquitto_sub, and the lines it prints.
-fn mosquitto_sub(broker: SocketAddr, version: &str, filter: &str) -> (Kill, Record<String>) {
+fn mosquitto_sub(broker: SocketAddr, version: &str, filters: &[&str]) -> (Kill, Record<String>) {
     let (host, port) = (broker.ip().to_string(), broker.port().to_string());
     let mut child = Command::new("mosquitto_sub")
-        .args(["-h", &host, "-p", &port, "-V", version, "-t", filter, "-v"])
+        .args(["-h", &host, "-p", &port, "-V", version, "-v"])
+        .args(filters.iter().flat_map(|filter| ["-t", filter]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -39,6 +41,9 @@ fn mosquitto_sub(broker: SocketAddr, version: &str, filter: &str) -> (Kill, Reco
     (Kill(child), lines)
 }
 
+/// All readings; blocks of history are no lines.
+const READINGS: [&str; 2] = ["/sensor/+/gauge", "/sensor/+/counter"];
+
 /// Waits for a gauge in watts and a counter in watt-hours.
 async fn sees_readings(lines: &Record<String>, version: &str) {
     for (end, unit) in [("/gauge", "W"), ("/counter", "Wh"), ("/gauge", "V"), ("/gauge", "°C")] {
@@ -47,7 +52,8 @@ async fn sees_readings(lines: &Record<String>, version: &str) {
                 lines.iter().find_map(|line| {
                     let (topic, payload) = line.split_once(' ')?;
                     assert!(topic.starts_with("/sensor/"), "{line}");
-                    (topic.ends_with(end) && reading(payload).2 == unit).then_some(())
+                    (topic.ends_with(end) && payload::read(payload).unwrap().unit == unit)
+                        .then_some(())
                 })
             })
             .await;
@@ -58,20 +64,23 @@ async fn sees_readings(lines: &Record<String>, version: &str) {
 async fn mosquitto_sub_sees_the_demo_over_both_versions_on_one_port() {
     let site = Site::bare();
     let process = demo(&site).await;
-    let (_old, old) = mosquitto_sub(process.broker, "mqttv311", "/sensor/#");
-    let (_new, new) = mosquitto_sub(process.broker, "5", "/sensor/#");
+    let (_old, old) = mosquitto_sub(process.broker, "mqttv311", &READINGS);
+    let (_new, new) = mosquitto_sub(process.broker, "5", &READINGS);
     sees_readings(&old, "MQTT 3.1.1").await;
     sees_readings(&new, "MQTT 5").await;
-    let (_late, late) = mosquitto_sub(process.broker, "5", "/device/+/config/sensor");
+    let (_late, late) = mosquitto_sub(process.broker, "5", &["/device/+/config/sensor"]);
     late.until("the retained document", |lines| {
         let (_, document) = lines.first()?.split_once(' ')?;
         serde_json::from_str::<serde_json::Value>(document).is_ok().then_some(())
     })
     .await;
 
+    let (_meter, meter) =
+        mosquitto_sub(process.broker, "5", &["powermeter/demo-gem/state/channels"]);
+    meter.until("two packets", |lines| (lines.len() >= 2).then_some(())).await;
     assert!(metric(process.web, "meterbridge_packets_total").await >= 2);
     assert_eq!(metric(process.web, "meterbridge_skipped_bytes_total").await, 0);
-    assert_eq!(metric(process.web, "meterbridge_meters_online").await, 1);
+    assert!(metric(process.web, "meterbridge_meters_online").await >= 1);
     let url = format!("http://{}", process.web);
     let (code, message) = ends(program(&site, &["health", &url])).await;
     assert_eq!(code, 0, "{message}");
@@ -110,22 +119,22 @@ async fn what_the_demo_tells_to_type_works() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demo_has_the_same_meter_each_time() {
+async fn the_demo_has_the_same_meters_each_time() {
     let site = Site::bare();
-    let mut topics = Vec::new();
+    let mut devices = Vec::new();
     for _ in 0..2 {
         let process = demo(&site).await;
-        let subscriber = Subscriber::new(process.broker).await;
-        subscriber.packets("demo-gem", 1).await;
-        let seen = subscriber.seen().into_iter().map(|message| message.topic);
-        let mut sensors: Vec<String> = seen.filter(|topic| topic.ends_with("/counter")).collect();
-        sensors.sort();
-        sensors.dedup();
-        topics.push(sensors);
+        let ear = Ear::at(process.broker).await;
+        let documents = |all: &[Heard]| {
+            let is_document = |heard: &&Heard| heard.topic.ends_with("/config/sensor");
+            let topics = all.iter().filter(is_document).map(|heard| heard.topic.clone());
+            let topics: BTreeSet<String> = topics.collect();
+            (topics.len() == crate::demo::METERS.len()).then_some(topics)
+        };
+        devices.push(ear.heard.until("a document of each meter", documents).await);
         process.kill().await;
     }
-    assert!(!topics[0].is_empty());
-    assert_eq!(topics[0], topics[1]);
+    assert_eq!(devices[0], devices[1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

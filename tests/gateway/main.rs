@@ -8,8 +8,10 @@
 // Outside of the test functions themselves the lints take this for production code.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod ear;
 mod meters;
 mod process;
+mod readers;
 mod record;
 mod subscriber;
 mod support;
@@ -20,6 +22,7 @@ mod clients;
 mod commandline;
 mod commands;
 mod counters;
+mod demo;
 mod directions;
 mod documents;
 mod fluksometer;
@@ -30,9 +33,11 @@ mod journal;
 mod links;
 mod mistakes;
 mod noise;
+mod p1;
 mod registry;
 mod serial;
 mod shutdown;
+mod simulated;
 mod talk;
 mod text;
 mod web;

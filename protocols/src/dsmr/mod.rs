@@ -32,5 +32,5 @@ pub use reading::{MBus, Phase, Reading, Registers};
 pub use skipped::{FrameError, SkipReason};
 pub use telegram::{Object, Telegram};
 pub use tic::TicFrame;
-pub use time::{BadTime, Time};
+pub use time::{BadTime, Time, is_summer_time};
 pub use values::{Measure, Number};

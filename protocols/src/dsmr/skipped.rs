@@ -58,7 +58,7 @@ impl fmt::Display for SkipReason {
 
 impl FrameError {
     pub(super) fn new(offset: u64, bytes: usize, reason: SkipReason, beginning: &[u8]) -> Self {
-        let shown = beginning.iter().take(SAMPLE).map(|byte| match byte {
+        let shown = beginning.iter().take(SAMPLE.min(bytes)).map(|byte| match byte {
             b' '..=b'~' => char::from(*byte),
             _ => '.',
         });

@@ -43,7 +43,7 @@ impl Time {
             Some(b'W') => Ok(local - WINTER),
             Some(_) => Err(bad()),
             // The hour that comes twice in autumn is taken for its first.
-            None if is_summer(local - SUMMER) => Ok(local - SUMMER),
+            None if is_summer_time(local - SUMMER) => Ok(local - SUMMER),
             None => Ok(local - WINTER),
         }
     }
@@ -65,9 +65,10 @@ impl Time {
     }
 }
 
-/// Whether summer time holds in the European Union: from 01:00 UTC on the last Sunday of March to the
+/// Whether summer time holds in the European Union at `utc` (Unix seconds): from 01:00 UTC on the last Sunday of March to the
 /// same hour on that of October (directive 2000/84/EC).
-fn is_summer(utc: i64) -> bool {
+#[must_use]
+pub fn is_summer_time(utc: i64) -> bool {
     let year = 1970 + utc.div_euclid(DAY) * 400 / 146_097;
     // The estimate may be off by one at a year's turn, which is far from either change.
     let change = |month| last_sunday(year, month) * DAY + 3600;

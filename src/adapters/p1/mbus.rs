@@ -38,17 +38,35 @@ pub(super) struct News {
     pub(super) step: Option<Step>,
 }
 
-/// Why a reading of an attached meter is not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Strange {
-    /// Its time is none.
-    #[error(transparent)]
-    Time(#[from] BadTime),
-    /// Its time is too far from now.
-    #[error(
-        "its time is {0} s from now: the clock of the meter, or of this machine, is wrong, or it was not heard for long"
-    )]
-    Far(i64),
+/// When an attached meter was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// At a time that it tells itself.
+    Own(Timestamp),
+    /// It does not say, or says what cannot be: by so many seconds, its clock and this machine's differ.
+    Arrival(Timestamp, Option<i64>),
+}
+
+impl When {
+    /// The time of a reading that came with a telegram `now`.
+    ///
+    /// # Errors
+    /// When the meter gives a time that is on no calendar, as it does for one that it never heard.
+    pub(super) fn of(measured: &MeasuredMBus, now: Timestamp) -> Result<When, BadTime> {
+        let Some(at) = &measured.at else { return Ok(When::Arrival(now, None)) };
+        let at = at.clone()?;
+        let ahead = at.0.saturating_sub(now.0);
+        if (-OLDEST_MS..=AHEAD_MS).contains(&ahead) {
+            return Ok(When::Own(at));
+        }
+        Ok(When::Arrival(now, Some(ahead / 1000)))
+    }
+
+    pub(super) fn at(self) -> Timestamp {
+        match self {
+            When::Own(at) | When::Arrival(at, _) => at,
+        }
+    }
 }
 
 impl Attached {
@@ -65,8 +83,9 @@ impl Attached {
         }
     }
 
-    /// Takes what a telegram says of it, read at `at`. `None`: nothing new.
-    pub(super) fn hear(&mut self, measured: &MeasuredMBus, at: Timestamp) -> Option<News> {
+    /// Takes what a telegram says of it. `None`: nothing new.
+    pub(super) fn hear(&mut self, measured: &MeasuredMBus, when: When) -> Option<News> {
+        let at = when.at();
         if self.kind != measured.kind {
             // What it counts is another thing now: nothing goes on.
             *self = Attached::new(measured, at);
@@ -79,17 +98,20 @@ impl Attached {
         let first = std::mem::take(&mut self.unsaid);
         let elapsed = at.since(self.at);
         // Without a time of its own a reading is news when the counter has moved.
-        let same = measured.at.is_none() && self.register.is_at(measured.total);
-        if elapsed.is_zero() || same {
+        let is_old = match when {
+            When::Own(_) => elapsed.is_zero(),
+            When::Arrival(..) => self.register.is_at(measured.total),
+        };
+        if is_old {
             let total = self.register.total();
             return first.then_some(News { at: self.at, total, rate: None, step: None });
         }
-        self.at = at;
+        self.at = self.at.max(at);
         let before = self.register.total();
         let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let step = self.register.advance(measured.total, self.limit(milliseconds));
         let total = self.register.total();
-        let known = step.advance.counted().is_some();
+        let known = step.advance.counted().is_some() && milliseconds > 0;
         let rate = known.then(|| self.rate(total.0 - before.0, milliseconds)).flatten();
         Some(News { at, total, rate, step: Some(step) })
     }
@@ -98,17 +120,6 @@ impl Attached {
     fn is_another(&self, measured: &MeasuredMBus) -> bool {
         let numbers = self.equipment.as_ref().zip(measured.equipment.as_ref());
         numbers.is_some_and(|(before, now)| before != now)
-    }
-
-    /// A time that the reading can have: when the meter says so, or now where it does not say.
-    pub(super) fn time(measured: &MeasuredMBus, now: Timestamp) -> Result<Timestamp, Strange> {
-        let Some(at) = &measured.at else { return Ok(now) };
-        let at = at.clone()?;
-        let ahead = at.0.saturating_sub(now.0);
-        if !(-OLDEST_MS..=AHEAD_MS).contains(&ahead) {
-            return Err(Strange::Far(ahead / 1000));
-        }
-        Ok(at)
     }
 
     /// Whether a time that cannot be is to be told of; once until there is a good one.

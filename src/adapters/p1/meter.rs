@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::mbus::{Attached, News};
+use super::mbus::{Attached, News, When};
 use super::measured::{Measured, MeasuredMBus};
 use super::register::Register;
 use super::sensors::{self, Known};
@@ -131,6 +131,16 @@ impl MeterState {
         self
     }
 
+    /// The attached meter that is meant; a new one was read first at `at`.
+    fn attached(&mut self, measured: &MeasuredMBus, at: Timestamp) -> &mut Attached {
+        let all = &mut self.attached;
+        let place = all.partition_point(|one| one.channel < measured.channel);
+        if all.get(place).is_none_or(|one| one.channel != measured.channel) {
+            all.insert(place, Attached::new(measured, at));
+        }
+        &mut all[place]
+    }
+
     /// What of the attached meters decides which sensors there are.
     fn shape(&self) -> Vec<(u8, crate::model::SensorType)> {
         self.attached.iter().map(|one| (one.channel, one.kind)).collect()
@@ -163,34 +173,27 @@ impl Meter {
 
     /// Takes what is said of an attached meter; what of it is news, with its channel.
     fn hear_attached(&mut self, measured: &MeasuredMBus, now: Timestamp) -> Option<(u8, News)> {
-        let time = Attached::time(measured, now);
-        let place = self.state.attached.iter().position(|one| one.channel == measured.channel);
-        let place = match (place, &time) {
-            (Some(place), _) => place,
-            (None, Ok(at)) => {
-                let mut attached = Attached::new(measured, *at);
-                let news = attached.hear(measured, *at)?;
-                self.state.attached.push(attached);
-                self.state.attached.sort_by_key(|one| one.channel);
-                return Some((measured.channel, news));
-            }
-            // A channel that has no reading yet prints a time that is none.
-            (None, Err(strange)) => {
-                tracing::debug!(meter = %self.device.name, channel = measured.channel, %strange);
+        let channel = measured.channel;
+        let when = match When::of(measured, now) {
+            Ok(when) => when,
+            // A channel without a reading yet says so in this way, for years where nothing is attached.
+            Err(bad) => {
+                tracing::debug!(meter = %self.device.name, channel, %bad, "no reading of an attached meter");
                 return None;
             }
         };
-        let attached = self.state.attached.get_mut(place)?;
-        if attached.is_news(time.is_err())
-            && let Err(strange) = &time
+        let attached = self.state.attached(measured, when.at());
+        if attached.is_news(matches!(when, When::Arrival(_, Some(_))))
+            && let When::Arrival(_, Some(ahead)) = when
         {
             tracing::warn!(
                 meter = %self.device.name,
-                channel = measured.channel,
-                "a reading of the gas, water or heat meter is not taken: {strange}"
+                channel,
+                "the gas, water or heat meter was read {ahead} s from now, by its own clock: its readings \
+                 get the time of their arrival; is the clock of the meter right, and this machine's?"
             );
         }
-        Some((measured.channel, attached.hear(measured, time.ok()?)?))
+        Some((channel, attached.hear(measured, when)?))
     }
 
     fn describe(&mut self) {

@@ -2,6 +2,7 @@
 //! file and for requests alike.
 
 use crate::config::meter::{Channel, Kind};
+use crate::model::Role;
 
 /// Why this cannot be the name of a meter.
 pub(crate) fn name_fault(name: &str) -> Option<String> {
@@ -23,6 +24,12 @@ pub(crate) fn name_fault(name: &str) -> Option<String> {
 
 /// Why this cannot be the serial number of a meter of this make.
 pub(crate) fn serial_fault(kind: Kind, serial: &str) -> Option<String> {
+    if kind == Kind::P1 && !serial.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return Some(format!(
+            "\"{serial}\" is not the number of a smart meter: write it as the gateway shows it, such as \
+             \"E0026000024153615\""
+        ));
+    }
     if kind == Kind::Fluksometer && serial.parse::<crate::model::DeviceId>().is_err() {
         return Some(format!(
             "\"{serial}\" is not what a Fluksometer is known by: write the 32 digits of its device id, as \
@@ -63,6 +70,7 @@ pub(crate) fn channel_faults(
         faults.push((Some("constant"), message));
     }
     match family(name) {
+        _ if kind == Kind::P1 => customer_port(name, channel, scaled, &mut faults),
         _ if kind != Kind::Brultech => {}
         None => {
             faults.push((None, format!("a {kind} meter has no channel \"{name}\": {CHANNELS}")));
@@ -95,6 +103,35 @@ fn foreign_settings(
             format!("{name} has no clamp: it is for ch1 to ch48 and aux1 to aux5{instead}");
         faults.push((Some("multiplier"), message));
     }
+}
+
+/// What a smart meter says of its channels is not to be read otherwise: only names and ids are one's own.
+fn customer_port(
+    name: &str,
+    channel: &Channel,
+    scaled: bool,
+    faults: &mut Vec<(Option<&'static str>, String)>,
+) {
+    let known = matches!(name, "line" | "l1" | "l2" | "l3")
+        || name.strip_prefix("pulse").is_some_and(|n| matches!(n.as_bytes(), [b'1'..=b'8']));
+    if !known {
+        let message = format!(
+            "a p1 meter has no channel \"{name}\": it has line, l1 to l3, and pulse1 to pulse8 (the M-Bus \
+             channels: gas, water, heat)"
+        );
+        return faults.push((None, message));
+    }
+    let is_grid = channel.role == Role::Grid && !name.starts_with("pulse");
+    let role_fits = channel.role == Role::default() || is_grid;
+    let itself = "the meter says itself what it measures: leave it out";
+    let given = [
+        ("role", !role_fits, "the port is where the grid comes in: leave it out"),
+        ("multiplier", scaled, itself),
+        ("type", channel.medium.is_some(), itself),
+        ("constant", channel.constant.is_some(), itself),
+    ];
+    let foreign = given.into_iter().filter(|(_, given, _)| *given);
+    faults.extend(foreign.map(|(key, _, message)| (Some(key), message.to_owned())));
 }
 
 /// `ch`, `aux`, `pulse`, `t` or `line`; `None` for what a Brultech meter does not have.

@@ -8,7 +8,7 @@ use tokio_serial::{
     DataBits, ErrorKind, FlowControl, Parity, SerialPort, SerialPortBuilder, SerialStream, StopBits,
 };
 
-use super::{SerialError, SerialLine, device, permission};
+use super::{Framing, SerialError, SerialLine, device, permission};
 use crate::process::{self, Holder, Identity, Ownership};
 
 /// A port that is open, under the name it has now, and who else has it open.
@@ -18,14 +18,14 @@ pub(super) struct Opened {
     pub(super) others: Vec<Holder>,
 }
 
-/// Finds the device and opens it for this process alone: 8 data bits, no parity, one stop bit, no
-/// flow control. May block for a moment. To be called within a runtime.
+/// Finds the device and opens it for this process alone: the line's framing, one stop bit, no flow
+/// control. May block for a moment. To be called within a runtime.
 pub(super) fn open(line: &SerialLine) -> Result<Opened, SerialError> {
     let device = device::find(&line.device)?;
     let Some(name) = device.to_str() else {
         return Err(failed(&device, "its name is not UTF-8"));
     };
-    let builder = settings(name, line.baud);
+    let builder = settings(name, line);
     let stream =
         SerialStream::open(&builder).map_err(|error| explain(&device, line.baud, &error))?;
     // A driver takes the nearest speed that its hardware has, and says which.
@@ -39,10 +39,14 @@ pub(super) fn open(line: &SerialLine) -> Result<Opened, SerialError> {
     Ok(Opened { stream, device, others })
 }
 
-fn settings(name: &str, baud: u32) -> SerialPortBuilder {
-    tokio_serial::new(name, baud)
-        .data_bits(DataBits::Eight)
-        .parity(Parity::None)
+fn settings(name: &str, line: &SerialLine) -> SerialPortBuilder {
+    let (bits, parity) = match line.framing {
+        Framing::EightNone => (DataBits::Eight, Parity::None),
+        Framing::SevenEven => (DataBits::Seven, Parity::Even),
+    };
+    tokio_serial::new(name, line.baud)
+        .data_bits(bits)
+        .parity(parity)
         .stop_bits(StopBits::One)
         .flow_control(FlowControl::None)
         .exclusive(true)
@@ -121,19 +125,23 @@ const TOLERANCE: u32 = 20;
 mod tests {
     use super::*;
 
+    fn line(device: &Path) -> SerialLine {
+        SerialLine { device: device.to_owned(), baud: 19_200, framing: Framing::default() }
+    }
+
     #[tokio::test]
     async fn what_is_no_serial_port_is_named_as_such() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "x").unwrap();
         for device in [Path::new("/dev/null"), &file, dir.path()] {
-            let line = SerialLine { device: device.to_owned(), baud: 19_200 };
+            let line = line(device);
             let refusal = open(&line).err().expect("no port").to_string();
             assert!(refusal.contains("is not a serial port"), "{refusal}");
         }
         let link = dir.path().join("link");
         std::os::unix::fs::symlink("/dev/nowhere", &link).unwrap();
-        let refusal = open(&SerialLine { device: link, baud: 19_200 }).err().expect("no port");
+        let refusal = open(&line(&link)).err().expect("no port");
         assert!(refusal.to_string().contains("leads to /dev/nowhere"), "{refusal}");
     }
 
