@@ -23,6 +23,7 @@ mod counters;
 mod directions;
 mod documents;
 mod glitches;
+mod history;
 mod identity;
 mod ingest;
 mod journal;
