@@ -38,9 +38,14 @@ pub(super) fn register(
 /// # Errors
 /// Those of the database.
 pub fn advance_in(transaction: &Transaction<'_>, name: &str, done: u64) -> rusqlite::Result<bool> {
-    let advance = "UPDATE journal_cursor SET done = max(done, ?2) WHERE name = ?1";
+    // Where it stands already nothing is written: readers do this every second.
+    let advance = "UPDATE journal_cursor SET done = ?2 WHERE name = ?1 AND done < ?2";
     let mut advance = transaction.prepare_cached(advance)?;
-    Ok(advance.execute(params![name, signed(done)])? > 0)
+    if advance.execute(params![name, signed(done)])? > 0 {
+        return Ok(true);
+    }
+    let known = "SELECT EXISTS (SELECT 1 FROM journal_cursor WHERE name = ?1)";
+    transaction.prepare_cached(known)?.query_row([name], |row| row.get(0))
 }
 
 /// All of them.

@@ -77,7 +77,8 @@ const FREE_PAGES: i64 = 4096;
 const STEP_PAGES: i64 = 1024;
 
 /// `journal.seq` has no gaps: record after record, whatever was deleted. `journal_state` has the
-/// last number given out and the bytes that all records take. `journal_device.until` is the last
+/// number of a record, not far from the newest, and the bytes that all up to there take; where there
+/// are no records it is the last number given out. `journal_device.until` is the last
 /// record that a description can belong to, once another has taken its place; ids are never given
 /// out twice, since readers remember them.
 const TABLES: &str = "

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::checkpoint::LAST_RESORT;
 use super::devices::{self, Devices};
@@ -25,6 +25,8 @@ pub(super) struct Keeper {
     /// The bytes that records may take.
     pub(super) limit: u64,
     pub(super) extent: Extent,
+    /// The last record that `journal_state` knows of.
+    pub(super) noted: u64,
     pub(super) cutting: Cutting,
     devices: Devices,
 }
@@ -54,9 +56,11 @@ impl Keeper {
     pub(super) fn open(shared: Arc<Shared>, settings: Settings) -> Result<Keeper, JournalError> {
         let connection = database::open(&shared.data_dir)?;
         let extent = begin(&connection, settings.commit).map_err(|source| shared.failed(source))?;
+        let noted = extent.last;
         let cursors = cursors::list(&connection).map_err(|source| shared.failed(source))?;
         let (devices, cutting) = (Devices::default(), Cutting::default());
-        let keeper = Keeper { connection, shared, limit: settings.size, extent, cutting, devices };
+        let keeper =
+            Keeper { connection, shared, limit: settings.size, extent, noted, cutting, devices };
         keeper.show(&cursors);
         Ok(keeper)
     }
@@ -98,7 +102,6 @@ impl Keeper {
                 extent.bytes += body.len() as u64 + ROW_BYTES;
             }
         }
-        keep(&transaction, extent)?;
         transaction.commit()?;
         Ok(extent)
     }
@@ -127,20 +130,27 @@ fn begin(connection: &Connection, commit: Commit) -> rusqlite::Result<Extent> {
     }
     connection.pragma_update(None, "wal_autocheckpoint", LAST_RESORT)?;
     let state = "SELECT last, bytes FROM journal_state";
-    let (last, bytes): (i64, i64) =
+    let (noted, bytes): (i64, i64) =
         connection.query_row(state, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let since = "SELECT count(*), ifnull(sum(length(body)), 0) FROM journal WHERE seq > ?1";
+    let (rows, bodies): (i64, i64) =
+        connection.query_row(since, [noted], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let ends = "SELECT (SELECT min(seq) FROM journal), (SELECT max(seq) FROM journal)";
     let (first, newest): (Option<i64>, Option<i64>) =
         connection.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let last = last.max(newest.unwrap_or(0));
+    let last = noted.max(newest.unwrap_or(0));
     devices::close_all(connection, unsigned(last))?;
     let last = unsigned(last);
-    let bytes = first.map_or(0, |_| unsigned(bytes));
-    Ok(Extent { first: first.map_or(last + 1, unsigned), last, bytes })
+    let bytes = unsigned(bytes) + unsigned(bodies) + unsigned(rows) * ROW_BYTES;
+    let bytes = first.map_or(0, |_| bytes);
+    let extent = Extent { first: first.map_or(last + 1, unsigned), last, bytes };
+    keep(connection, extent)?;
+    Ok(extent)
 }
 
-/// Notes what is there, as part of the transaction that changes it.
-pub(super) fn keep(transaction: &Transaction<'_>, extent: Extent) -> rusqlite::Result<()> {
+/// Notes what is there: as part of the transaction that takes records away, and now and then. Not
+/// with each commit, which would be half as large again; what came since is counted at the start.
+pub(super) fn keep(transaction: &Connection, extent: Extent) -> rusqlite::Result<()> {
     let keep = "UPDATE journal_state SET last = ?1, bytes = ?2";
     let mut keep = transaction.prepare_cached(keep)?;
     keep.execute(params![signed(extent.last), signed(extent.bytes)]).map(drop)

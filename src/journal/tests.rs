@@ -138,6 +138,24 @@ fn records_go_when_all_have_passed_them_and_numbers_are_not_given_twice() {
 }
 
 #[test]
+fn what_is_there_is_known_after_a_crash() {
+    let site = Site::new();
+    let (journal, mut writer) = site.open();
+    journal.cursor("reader").unwrap();
+    for n in 0..30 {
+        site.write(&mut writer, n * 1000 + 1..=(n + 1) * 1000);
+    }
+    journal.advance("reader", 1234).unwrap();
+    for numbers in [30_001..=30_001, 30_002..=55_000, 55_001..=55_002] {
+        writer.keeper().tidy(Timestamp::now()).unwrap();
+        site.write(&mut writer, numbers);
+        let extent = writer.keeper().extent;
+        assert_eq!((extent.first, extent.rows()), (1235, site.count("journal").unsigned_abs()));
+        assert_eq!(site.open().1.keeper().extent, extent);
+    }
+}
+
+#[test]
 fn above_its_size_the_oldest_go_and_whoever_needed_them_is_told_how_many() {
     let mut site = Site::new();
     site.settings.size = 1_000_000;

@@ -33,6 +33,10 @@ impl Keeper {
             slices -= 1;
         }
         let behind = self.cut(&cursors, &mut slices)?;
+        if self.extent.last - self.noted > UNNOTED {
+            keep(&self.connection, self.extent)?;
+            self.noted = self.extent.last;
+        }
         devices::remove_unused(&self.connection, &self.shared, self.extent.first)?;
         let smaller = database::give_back(&self.connection)?;
         if behind {
@@ -127,13 +131,15 @@ impl Keeper {
         let extent = Extent { first, bytes, ..self.extent };
         keep(&transaction, extent)?;
         transaction.commit()?;
-        self.extent = extent;
+        (self.extent, self.noted) = (extent, extent.last);
         Ok(())
     }
 }
 
 /// Records in one transaction: a few milliseconds.
 const SLICE: u64 = 2000;
+/// Records that may have to be counted at a start.
+const UNNOTED: u64 = 20_000;
 /// Transactions before the next commit has its turn.
 const SLICES: u32 = 10;
 /// How often it is noted that a cursor is in use.
