@@ -149,6 +149,9 @@ impl Subscriber {
 }
 
 fn keep(recorder: &Recorder<Message>, topic: String, payload: &[u8], retain: bool) {
+    // Only blocks of history are not text.
+    let is_block = topic.starts_with("/sensor/") && topic.ends_with("/gz");
+    let payload = if is_block { b"" } else { payload };
     let payload = String::from_utf8(payload.to_vec()).expect("every payload is text");
     recorder.push(Message { topic, payload, retain });
 }
