@@ -39,6 +39,7 @@ pub struct Librarian {
     inbox: tokio::sync::Mutex<Option<Inbox>>,
     /// Meters that were offered.
     offered: Mutex<HashSet<DeviceId>>,
+    failures: Arc<Mutex<Allowance>>,
 }
 
 /// Why requests cannot be listened to any more.
@@ -66,8 +67,8 @@ impl Librarian {
         metrics: Metrics,
     ) -> Result<Librarian, SyncError> {
         let inbox = tokio::sync::Mutex::new(Some(Inbox::open(&link)?));
-        let offered = Mutex::default();
-        Ok(Librarian { link, directory, history, metrics, updates, inbox, offered })
+        let (offered, failures) = (Mutex::default(), Arc::default());
+        Ok(Librarian { link, directory, history, metrics, updates, inbox, offered, failures })
     }
 
     /// Answers until `stop`. What is being answered then is broken off: whoever asked asks again.
@@ -110,6 +111,7 @@ impl Librarian {
             history: self.history.clone(),
             metrics: self.metrics.clone(),
             turns: Arc::clone(turns),
+            failures: Arc::clone(&self.failures),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::request::Wanted;
 use crate::broker::{Link, Message, QoS};
+use crate::command::router::Allowance;
 use crate::error::chain;
 use crate::history::{BlockKey, History, HistoryError, Tail};
 use crate::metrics::Metrics;
@@ -21,6 +23,8 @@ pub(super) struct Job {
     pub(super) metrics: Metrics,
     /// Who may read and publish now. Turns are given in the order in which they are asked for.
     pub(super) turns: Arc<Semaphore>,
+    /// What may be said of failures.
+    pub(super) failures: Arc<Mutex<Allowance>>,
 }
 
 /// What is asked for.
@@ -38,8 +42,11 @@ impl Job {
             Work::Sync(wanted) => self.sync(wanted).await,
             Work::Query { sensor, from, to } => self.query(*sensor, *from, *to).await,
         };
-        if let Err(error) = outcome {
-            tracing::error!(error, "history that was asked for over mqtt cannot be read");
+        if let Err(error) = outcome
+            && let Some(held_back) = self.failures.lock().pass()
+        {
+            let words = "history that was asked for over mqtt cannot be read";
+            tracing::error!(error, held_back, "{words}");
         }
     }
 
