@@ -25,6 +25,7 @@ mod directions;
 mod documents;
 mod flukso;
 mod glitches;
+mod histories;
 mod history;
 mod identity;
 mod ingest;
