@@ -2,6 +2,7 @@
 
 mod ask;
 mod bounds;
+mod steps;
 mod write;
 
 use axum::extract::{Path, RawQuery, State};
@@ -99,27 +100,32 @@ async fn told(
     // What is long is written where it was read, off the threads that serve others.
     if ask.resolution == Resolution::Raw {
         let text = histories.ask(move |history| {
-            let series = history.series(sensor, None, ask.from, ask.to - 1)?;
-            Ok(if series.points.len() > bounds::MOST {
-                None
-            } else if csv {
-                Some(write::raw_csv(&series.points))
-            } else {
-                Some(facts.raw(&ask, &series))
-            })
+            let span = (ask.from, ask.to);
+            let readings = steps::readings(history, sensor, span, bounds::MOST)?;
+            Ok(readings.map(|readings| match csv {
+                true => write::raw_csv(&readings),
+                false => facts.raw(&ask, &readings),
+            }))
         });
         let too_many = (StatusCode::BAD_REQUEST, bounds::TooMany.to_string());
         return text.await.map_err(unreadable)?.ok_or(too_many);
     }
     let bounds =
         bounds::bounds(&ask).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+    if !steps::is_of_quarters(&bounds) && ask.to - ask.from > FINE {
+        let words = "steps that are not made of quarters of an hour are worked out from all readings, \
+                     for eight days at most: ask for a shorter time, or in other steps";
+        return Err((StatusCode::BAD_REQUEST, words.to_owned()));
+    }
     let text = histories.ask(move |history| {
-        let buckets = history.buckets(sensor, None, &bounds)?;
-        Ok(if csv {
-            facts.csv(&ask, &bounds, &buckets)
-        } else {
-            facts.json(&ask, &bounds, &buckets)
+        let steps = steps::steps(history, sensor, &bounds)?;
+        Ok(match csv {
+            true => facts.csv(&ask, &bounds, &steps),
+            false => facts.json(&ask, &bounds, &steps),
         })
     });
     text.await.map_err(unreadable)
 }
+
+/// For how long steps may be of any length, seconds.
+const FINE: i64 = 8 * 86_400;

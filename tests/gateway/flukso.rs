@@ -163,7 +163,7 @@ async fn tokens_open_their_sensor_and_the_masters_all() {
         (format!("{series}&start=1310042700"), headers.clone(), 400),
         (format!("/sensor/{sid}?update=true"), headers.clone(), 400),
         (format!("/sensor/{sid}"), headers.clone(), 400),
-        (format!("/sensor/house?interval=hour&unit=watt"), headers.clone(), 400),
+        ("/sensor/house?interval=hour&unit=watt".to_owned(), headers.clone(), 400),
         (series.clone(), headers.replace("1.0", "1.1"), 400),
         (series.clone(), format!("{headers}Accept: text/html\r\n"), 406),
         (format!("/sensor/{sid}?param=all"), format!("{headers}Accept: text/csv\r\n"), 406),

@@ -124,12 +124,20 @@ async fn energy_is_told_in_steps_of_the_calendar() {
     let inside = readings.iter().filter(|(at, _)| (last - 7200..last).contains(at));
     let wanted: Vec<_> = inside.map(|(at, milli)| (*at, *milli as f64 / 1000.0)).collect();
     assert_eq!(told, wanted);
+    // What lies far outside of it costs nothing.
+    let ages = history(web, "from=0&to=253370764799&resolution=99999y", "").await.json();
+    let whole = (readings[readings.len() - 1].1 - readings[0].1) as f64 / 1000.0;
+    assert_eq!(ages["buckets"].as_array().unwrap().len(), 1);
+    assert_eq!(ages["buckets"][0]["energy"], whole);
+    let ages = history(web, "from=0&to=253370764799&resolution=raw", "Accept: text/csv\r\n").await;
+    assert_eq!(ages.text().lines().count(), 1 + readings.len());
     let nobody = format!("/api/sensors/{}/history?from=1", "0".repeat(32));
     assert_eq!(ask(web, "GET", &nobody, "").await.status, 404);
     for (query, headers, status) in [
         ("", "", 400),
         ("from=5&to=4", "", 400),
         ("from=0&resolution=1s", "", 400),
+        ("from=2026-11-01&to=2026-11-20&resolution=10m", "", 400),
         ("from=1&tz=Mars", "", 400),
         ("from=1", "Accept: text/html\r\n", 406),
         ("from=1", "Origin: http://elsewhere\r\n", 403),

@@ -116,9 +116,9 @@ impl Resolution {
     fn usual(span: i64) -> Resolution {
         match span {
             ..=7200 => Resolution::Seconds(60),
-            ..=172_800 => Resolution::Seconds(900),
-            ..=1_209_600 => Resolution::Seconds(3600),
-            ..=10_368_000 => Resolution::Days(1),
+            7201..=172_800 => Resolution::Seconds(900),
+            172_801..=1_209_600 => Resolution::Seconds(3600),
+            1_209_601..=10_368_000 => Resolution::Days(1),
             _ => Resolution::Months(1),
         }
     }

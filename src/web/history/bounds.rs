@@ -153,6 +153,28 @@ mod tests {
         assert_eq!(odd, [1_795_217_001, 1_795_217_400, 1_795_218_002]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn bounds_rise_from_the_one_end_to_the_other(
+            from in 0_i64..260_000_000_000,
+            length in 1_i64..4_000_000_000,
+            count in 1_u32..100_000,
+            unit in "[smhdwMy]",
+            zone in "Europe/Brussels|Pacific/Apia|Australia/Lord_Howe|America/Sao_Paulo|UTC",
+        ) {
+            let query = format!("from={from}&to={}&resolution={count}{unit}&tz={zone}", from + length);
+            let home = TimeZone::UTC;
+            let Ok(ask) = Ask::read(&Params::decoded(&query), 1_800_000_000, &home) else {
+                return Ok(());
+            };
+            if let Ok(bounds) = bounds(&ask) {
+                let ends = (bounds.first().copied(), bounds.last().copied());
+                proptest::prop_assert_eq!(ends, (Some(from), Some(from + length)));
+                proptest::prop_assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]));
+            }
+        }
+    }
+
     #[test]
     fn too_many_are_refused_before_they_are_made() {
         assert_eq!(bounds_of("from=0&to=253370764799&resolution=1s"), Err(TooMany));

@@ -8,8 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ask::Ask;
+use super::steps::Step;
 use crate::command::directory::Directory;
-use crate::history::{Bucket, Series};
 use crate::model::{Milli, Recorded, SensorId, Unit};
 
 /// The history of a sensor.
@@ -115,27 +115,27 @@ impl Facts {
         }
     }
 
-    pub(super) fn json(self, ask: &Ask, bounds: &[i64], buckets: &[Bucket]) -> String {
-        let views = bounds.iter().zip(buckets);
-        let views = views.map(|(start, bucket)| self.view(*start, bucket, &ask.zone)).collect();
+    pub(super) fn json(self, ask: &Ask, bounds: &[i64], steps: &[Step]) -> String {
+        let views = bounds.iter().zip(steps);
+        let views = views.map(|(start, step)| self.view(*start, step, &ask.zone)).collect();
         self.wrap(ask, Some(views), None)
     }
 
-    pub(super) fn raw(self, ask: &Ask, series: &Series) -> String {
-        let readings = series.points.iter().map(|(at, value)| (*at, value.to_f64())).collect();
+    pub(super) fn raw(self, ask: &Ask, readings: &[(i64, Milli)]) -> String {
+        let readings = readings.iter().map(|(at, value)| (*at, value.to_f64())).collect();
         self.wrap(ask, None, Some(readings))
     }
 
     /// Numbers in the units that the first line names.
-    pub(super) fn csv(self, ask: &Ask, bounds: &[i64], buckets: &[Bucket]) -> String {
+    pub(super) fn csv(self, ask: &Ask, bounds: &[i64], steps: &[Step]) -> String {
         let mut text = format!(
             "start,ts,energy [{}],mean [{}],peak [{1}],known [s]\r\n",
             self.unit.unwrap_or_default(),
             self.rate_unit.unwrap_or_default()
         );
         let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
-        for (start, bucket) in bounds.iter().zip(buckets) {
-            let view = self.view(*start, bucket, &ask.zone);
+        for (start, step) in bounds.iter().zip(steps) {
+            let view = self.view(*start, step, &ask.zone);
             let (energy, mean, peak) = (number(view.energy), number(view.mean), number(view.peak));
             let BucketView { start, ts, known, .. } = view;
             // Writing to a String cannot fail.
@@ -144,16 +144,15 @@ impl Facts {
         text
     }
 
-    fn view(&self, start: i64, bucket: &Bucket, zone: &TimeZone) -> BucketView {
-        let change = bucket.begin.zip(bucket.end).map(|(begin, end)| Milli(end.0 - begin.0));
+    fn view(&self, start: i64, step: &Step, zone: &TimeZone) -> BucketView {
         let rate = |value: Option<f64>| value.map(|value| thousandths(value * self.factor));
         BucketView {
             start: local(start, zone),
             ts: start,
-            energy: change.filter(|_| self.counts).map(Milli::to_f64),
-            mean: rate(bucket.mean),
-            peak: rate(bucket.peak),
-            known: bucket.known,
+            energy: step.change.filter(|_| self.counts).map(Milli::to_f64),
+            mean: rate(step.mean()),
+            peak: rate(step.peak),
+            known: step.known,
         }
     }
 
