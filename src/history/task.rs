@@ -216,4 +216,4 @@ fn report(failed: Option<&HistoryError>, failing: &mut bool, shared: &Shared) {
 /// Records read at once.
 const RECORDS: usize = 2000;
 /// How often retention is looked at, seconds.
-const RETENTION: i64 = 60;
+const RETENTION: i64 = 300;
