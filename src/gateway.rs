@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -36,9 +37,12 @@ use crate::metrics::Metrics;
 use crate::model::Update;
 use crate::publish::Publisher;
 use crate::store::{DirectoryLock, Store, StoreError};
+use crate::sync::{Librarian, SyncError};
 use crate::task::Group;
 use crate::transport::TransportError;
-use crate::web::{self, About, ApiAccess, Live, MqttAccess, Tokens, TokensError, Web};
+use crate::web::{
+    self, About, ApiAccess, Histories, Live, MqttAccess, Tokens, TokensError, Web, World,
+};
 
 pub use self::again::keep_running;
 use self::makes::{Kept, Makes, Plans};
@@ -103,6 +107,9 @@ pub enum GatewayError {
     /// Commands cannot be taken in.
     #[error(transparent)]
     Commands(#[from] RouterError),
+    /// Requests for history cannot be taken in.
+    #[error(transparent)]
+    Histories(#[from] SyncError),
     /// Requests cannot be taken in.
     #[error(transparent)]
     Requests(#[from] BridgeError),
@@ -228,6 +235,7 @@ impl Gateway {
             });
         bus.add(Arc::clone(&updates));
         let news = bus.subscribe(ANNOUNCER_QUEUE, metrics.dropped_updates.clone());
+        let minute = bus.subscribe(RECENT_QUEUE, metrics.dropped_updates.clone());
         let journalled = journal::queue(&metrics);
         bus.add(Arc::clone(&journalled));
         let numbers = self.broker.numbers();
@@ -252,6 +260,20 @@ impl Gateway {
         let directory = Directory::new(expected.into_iter());
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
+        let history = self.history.as_ref().map(|(history, _)| history.clone());
+        let librarian = history.clone().map(|history| {
+            let appearing = bus.subscribe(SYNC_QUEUE, metrics.dropped_updates.clone());
+            let (link, meters) = (self.broker.link(), Arc::clone(&directory));
+            Librarian::new(link, meters, history, appearing, metrics.clone())
+        });
+        let librarian = librarian.transpose()?;
+        let world = World {
+            histories: history.map(|history| Histories::new(history, TimeZone::system())),
+            recent: Arc::default(),
+            directory: Arc::clone(&directory),
+            tokens: self.tokens.clone(),
+        };
+        let recent = Arc::clone(&world.recent);
         let (link, roster) = (self.broker.link(), self.broker.roster());
         let recorded_to = self.broker.link();
         let live = Live::new(Arc::clone(&directory), roster, metrics.clone());
@@ -272,6 +294,7 @@ impl Gateway {
             .with_commands(commands, self.api_access)
             .with_requests(requests)
             .with_live(Arc::clone(&live), self.tokens)
+            .with_world(world)
             .with_about(self.about);
         for listener in self.web {
             servers.spawn("web", web::serve(listener, web.clone(), stop_servers.clone()));
@@ -284,6 +307,7 @@ impl Gateway {
         pipeline.spawn("publisher", publisher.run(updates));
         pipeline.spawn("home assistant", homeassistant::run(office, news));
         pipeline.spawn("directory", directory.follow(lookups));
+        pipeline.spawn("last minute", recent.follow(minute));
         let hub = (live, shown, link);
         let follow = |hub: Arc<(Arc<Live>, Arc<Queue<Update>>, Link)>, _| {
             let (live, updates, link) = &*hub;
@@ -308,6 +332,10 @@ impl Gateway {
         spawn_part(&mut adapters, "commands", router, run, &stop_links, &metrics);
         let run = |bridge: Arc<Bridge>, stop| async move { bridge.run(stop).await };
         spawn_part(&mut adapters, "requests", bridge, run, &stop_links, &metrics);
+        if let Some(librarian) = librarian {
+            let run = |librarian: Arc<Librarian>, stop| async move { librarian.run(stop).await };
+            spawn_part(&mut adapters, "history requests", librarian, run, &stop_links, &metrics);
+        }
         let mut links = Group::default();
         let groups = (&mut adapters, &mut links);
         let mailboxes = makes.start(groups, &self.data_dir, &stop_links);
@@ -382,5 +410,9 @@ const PUBLISHER_QUEUE: usize = 1024;
 const ANNOUNCER_QUEUE: usize = 1024;
 /// Updates that may wait for the directory of meters.
 const DIRECTORY_QUEUE: usize = 1024;
+/// Updates that may wait for the gauges of the last minute.
+const RECENT_QUEUE: usize = 1024;
+/// Updates that may wait for meters to be offered to those who keep histories.
+const SYNC_QUEUE: usize = 1024;
 /// Updates that may wait for those who look at the status page.
 const LIVE_QUEUE: usize = 1024;

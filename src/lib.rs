@@ -51,6 +51,7 @@ pub mod publish;
 pub mod registry;
 pub mod simulator;
 pub mod store;
+pub mod sync;
 pub mod tally;
 pub mod task;
 pub mod tls;

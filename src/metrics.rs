@@ -186,6 +186,12 @@ metrics! {
         "Times that the oldest blocks were removed because histories took too much room.";
     history_failures: Counter = "meterbridge_history_failures_total",
         "Times that histories could not be read or written.";
+    history_requests: Counter = "meterbridge_history_requests_total",
+        "Requests for history over MQTT that were taken in.";
+    history_requests_refused: Counter = "meterbridge_history_requests_refused_total",
+        "Requests for history over MQTT that were malformed, whole or in part.";
+    history_blocks_sent: Counter = "meterbridge_history_blocks_sent_total",
+        "Blocks of history that were published because somebody asked.";
     web_viewers: Gauge = "meterbridge_web_viewers", "Listeners at /api/events.";
     task_restarts: Counter = "meterbridge_task_restarts_total",
         "Times that a part of the gateway ended early and was started again.";

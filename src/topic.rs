@@ -1,6 +1,7 @@
 //! Every topic the gateway speaks, as a type. Nothing else builds a topic or takes one apart.
 
 mod discovery;
+mod sync;
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +9,7 @@ use std::str::FromStr;
 use crate::model::{DeviceId, SensorId};
 
 pub use discovery::DiscoveryTopics;
+pub use sync::SyncTopic;
 
 /// A topic of the unified tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,6 +200,8 @@ impl Leaf {
 impl Topic {
     /// The filter for everything that is asked of the gateway.
     pub const REQUESTS: &str = "meterbridge/bridge/request/+";
+    /// The filter for everything of every sensor.
+    pub const SENSORS: &str = "/sensor/#";
 }
 
 impl BridgeTopic {

@@ -7,6 +7,8 @@
 //! | `page` | the status page, whose files are in `web/` |
 //! | `api` | who may ask; meters and commands for them |
 //! | `tables` | lists to read: sensors, clients, the gateway itself |
+//! | `history`, `histories` | what was measured, in steps of the calendar |
+//! | `flukso` | the same as programs for Fluksometers ask for it |
 //! | `live`, `events` | what happens, as server-sent events |
 //! | `views` | what all these write |
 //! | `openapi` | the description of all this |
@@ -15,7 +17,10 @@
 
 mod api;
 mod events;
+mod flukso;
 mod frames;
+mod histories;
+mod history;
 mod live;
 mod mistakes;
 mod mqtt;
@@ -51,6 +56,8 @@ use crate::metrics::{self, Metrics};
 use crate::model::Timestamp;
 
 pub use self::api::ApiAccess;
+pub use self::flukso::{Recent, World};
+pub use self::histories::Histories;
 pub use self::live::Live;
 pub use self::mistakes::{Mistakes, serve as serve_mistakes};
 pub use self::mqtt::MqttAccess;
@@ -71,6 +78,7 @@ pub struct Web {
     /// The description of the API, JSON.
     description: Arc<str>,
     requests: Option<Requests>,
+    world: Option<World>,
     limits: WebLimits,
 }
 
@@ -102,6 +110,7 @@ impl Web {
             refused_origins: Arc::default(),
             api: None,
             requests: None,
+            world: None,
             live: None,
             tokens: None,
             about: Arc::default(),
@@ -134,6 +143,12 @@ impl Web {
         Web { api: Some((commands, access)), ..self }
     }
 
+    /// The same, with what was measured, also as programs for Fluksometers want it.
+    #[must_use]
+    pub fn with_world(self, world: World) -> Web {
+        Web { world: Some(world), ..self }
+    }
+
     /// The same, with or without MQTT over WebSocket.
     #[must_use]
     pub fn with_mqtt(self, mqtt: MqttAccess) -> Web {
@@ -163,8 +178,10 @@ pub async fn serve(
 /// All routes; with a base path there as well as without, since some proxies take it away.
 fn routes(base_path: &str) -> Router<Web> {
     let base = base_path.trim_end_matches('/');
-    let tree =
-        Router::from(described_routes()).merge(page::files()).route("/mqtt", any(mqtt::upgrade));
+    let tree = Router::from(described_routes())
+        .merge(page::files())
+        .merge(flukso::routes())
+        .route("/mqtt", any(mqtt::upgrade));
     let routes = tree.clone().route("/", get(page::page));
     if base.is_empty() {
         return routes;
@@ -183,12 +200,14 @@ fn described_routes() -> OpenApiRouter<Web> {
         .routes(routes!(tables::things))
         .routes(routes!(tables::items))
         .routes(routes!(tables::sensors))
+        .routes(routes!(history::history))
         .routes(routes!(tables::clients))
         .routes(routes!(tables::info))
         .routes(routes!(events::events))
         .routes(routes!(openapi::document))
         .routes(routes!(health))
         .routes(routes!(numbers))
+        .merge(flukso::described_routes())
 }
 
 /// 200 while the gateway runs: its parts are supervised, and the process ends when one that all

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::bus::Queue;
-use crate::model::{Device, DeviceId, Latest, Make, ReadingSet, Timestamp, Update, Value};
+use crate::model::{
+    Device, DeviceId, Latest, Make, ReadingSet, SensorId, Timestamp, Update, Value,
+};
 
 /// The meters as of now. Shared; no lock is held for longer than one look.
 #[derive(Debug, Default)]
@@ -104,6 +106,20 @@ impl Directory {
     /// The meter of this name.
     pub fn find(&self, name: &str) -> Option<Meter> {
         self.table.read().find(name)
+    }
+
+    /// The meter with this id, if it was heard.
+    pub fn device(&self, id: DeviceId) -> Option<Arc<Heard>> {
+        self.table.read().heard.get(&id).map(Arc::clone)
+    }
+
+    /// The meter that has this sensor, if it was heard, and the sensor's place in it.
+    pub fn sensor(&self, id: SensorId) -> Option<(Arc<Heard>, usize)> {
+        let table = self.table.read();
+        table.heard.values().find_map(|heard| {
+            let place = heard.device.sensors.iter().position(|sensor| sensor.id == id)?;
+            Some((Arc::clone(heard), place))
+        })
     }
 
     /// All meters, by name.
@@ -213,7 +229,7 @@ fn is_same(one: &Arc<Device>, other: &Arc<Device>) -> bool {
 }
 
 impl Heard {
-    fn by_sensor(&self) -> impl Iterator<Item = (crate::model::SensorId, Latest)> {
+    fn by_sensor(&self) -> impl Iterator<Item = (SensorId, Latest)> {
         self.device.sensors.iter().map(|sensor| sensor.id).zip(self.latest.iter().copied())
     }
 }
@@ -252,9 +268,7 @@ impl Meter {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::model::{
-        Channel, Milli, Model, Quantity, Reading, Role, Sensor, SensorId, SensorType, Unit,
-    };
+    use crate::model::{Channel, Milli, Model, Quantity, Reading, Role, Sensor, SensorType, Unit};
 
     fn sensor(serial: &str, channel: Channel, quantity: Quantity, role: Role) -> Sensor {
         let (gauge, counter) = match quantity {

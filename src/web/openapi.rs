@@ -34,6 +34,8 @@ pub(super) struct Refused {
     security((), ("login" = [])),
     tags(
         (name = "meters", description = "What is measured"),
+        (name = "flukso", description = "The same as programs for Fluksometers and Flukso's server \
+            ask for it, with tokens; everything here is served without `/api` as well"),
         (name = "gateway", description = "The gateway and its broker"),
     ),
 )]

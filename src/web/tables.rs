@@ -125,5 +125,10 @@ pub(super) fn describe_gateway(web: &Web, caller: &Caller) -> InfoView {
         },
         login_needed: about.login_needed,
         user: caller.user().map(str::to_owned),
+        master_token: web
+            .tokens
+            .as_ref()
+            .filter(|_| caller.may_read(Topic::SENSORS))
+            .map(|tokens| tokens.master()),
     }
 }

@@ -64,9 +64,18 @@ impl Tokens {
 
     /// The token of a sensor: 32 lower-case hexadecimal digits.
     pub fn of(&self, sensor: SensorId) -> String {
+        self.derive(&sensor.to_string())
+    }
+
+    /// The token for all sensors: what Flukso calls the master token of an account.
+    pub fn master(&self) -> String {
+        self.derive("master")
+    }
+
+    fn derive(&self, what: &str) -> String {
         let mut digest = Sha256::new();
         digest.update(self.secret);
-        digest.update(sensor.to_string());
+        digest.update(what);
         let digest = digest.finalize();
         let mut text = String::with_capacity(32);
         for byte in digest.iter().take(16) {
@@ -105,6 +114,7 @@ mod tests {
         let token = tokens.of(sensor(1));
         assert!(token.len() == 32 && token.parse::<SensorId>().is_ok(), "{token}");
         assert_ne!(tokens.of(sensor(2)), token);
+        assert!(tokens.master() != token && tokens.master().len() == 32);
         assert_eq!(Tokens::load(dir.path()).unwrap().of(sensor(1)), token);
         let other = tempfile::tempdir().unwrap();
         assert_ne!(Tokens::load(other.path()).unwrap().of(sensor(1)), token);

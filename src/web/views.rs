@@ -111,6 +111,9 @@ pub(super) struct InfoView {
     pub(super) login_needed: bool,
     /// The user who asks, if one logged in.
     pub(super) user: Option<String>,
+    /// The token for every sensor, as Flukso's server has one for an account; null for those who may
+    /// not read `/sensor/#`.
+    pub(super) master_token: Option<String>,
 }
 
 /// The broker as clients find it.
