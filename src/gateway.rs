@@ -5,12 +5,13 @@
 //! sees the end of its mailbox, the ledger writes what is left and closes the bus, the publisher
 //! says `offline`, and only then web and broker end.
 
+mod addresses;
 mod again;
+mod error;
 mod makes;
 mod open;
 mod parts;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,32 +20,31 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridge::{Bridge, BridgeError, Owners, Reload};
-use crate::broker::{FilterError, Link, Numbers, Service, ServiceError};
+use crate::bridge::{Bridge, Owners, Reload};
+use crate::broker::{Link, Numbers, Service, ServiceError};
 use crate::bus::{Bus, Queue};
 use crate::command::directory::Directory;
-use crate::command::router::{Router, RouterError};
+use crate::command::router::Router;
 use crate::config::Config;
 use crate::config::watch::Watched;
-use crate::history::{self, History, HistoryError};
+use crate::history::{self, History};
 use crate::homeassistant;
 use crate::homeassistant::Office;
-use crate::journal::{self, Journal, JournalError};
+use crate::journal::{self, Journal};
 use crate::ledger;
 use crate::links;
 use crate::mdns;
 use crate::metrics::Metrics;
 use crate::model::Update;
 use crate::publish::Publisher;
-use crate::store::{DirectoryLock, Store, StoreError};
-use crate::sync::{Librarian, SyncError};
+use crate::store::{DirectoryLock, Store};
+use crate::sync::Librarian;
 use crate::task::Group;
-use crate::transport::TransportError;
-use crate::web::{
-    self, About, ApiAccess, Histories, Live, MqttAccess, Tokens, TokensError, Web, World,
-};
+use crate::web::{self, About, ApiAccess, Histories, Live, MqttAccess, Tokens, Web, World};
 
+pub use self::addresses::Addresses;
 pub use self::again::keep_running;
+pub use self::error::GatewayError;
 use self::makes::{Kept, Makes, Plans};
 use self::open::{bind_web, open_broker};
 use self::parts::spawn_part;
@@ -71,70 +71,6 @@ pub struct Gateway {
     metrics: Metrics,
     addresses: Addresses,
     reload: Option<Reload>,
-}
-
-/// Where the gateway can be reached; ports are real, also where 0 was asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Addresses {
-    /// The MQTT broker.
-    pub broker: Vec<SocketAddr>,
-    /// The MQTT broker with TLS.
-    pub broker_tls: Vec<SocketAddr>,
-    /// The web server.
-    pub web: Vec<SocketAddr>,
-    /// The ports that meters dial, in the order of the configuration.
-    pub meters: Vec<SocketAddr>,
-}
-
-/// Why the gateway could not start, or ended by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum GatewayError {
-    /// The state on disk cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The histories cannot be used.
-    #[error(transparent)]
-    History(#[from] HistoryError),
-    /// The file of journal and history cannot be used.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The broker's port is not to be had, or the broker, or the way to another, failed.
-    #[error(transparent)]
-    Broker(#[from] ServiceError),
-    /// The secret behind the sensors' tokens is not to be had.
-    #[error(transparent)]
-    Tokens(#[from] TokensError),
-    /// Commands cannot be taken in.
-    #[error(transparent)]
-    Commands(#[from] RouterError),
-    /// Requests for history cannot be taken in.
-    #[error(transparent)]
-    Histories(#[from] SyncError),
-    /// Requests cannot be taken in.
-    #[error(transparent)]
-    Requests(#[from] BridgeError),
-    /// Home Assistant's topics cannot be listened to.
-    #[error("homeassistant.prefix makes no topic")]
-    HomeAssistant(#[from] FilterError),
-    /// A meter port is not to be had.
-    #[error(transparent)]
-    Link(#[from] TransportError),
-    /// The web port is not to be had.
-    #[error("cannot listen on {address} for the web; choose another web.listen")]
-    Web {
-        /// The address asked for.
-        address: SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A part that never ends did.
-    #[error("{name} ended by itself: {reason}")]
-    Ended {
-        /// The part.
-        name: String,
-        /// Why.
-        reason: String,
-    },
 }
 
 impl Gateway {
@@ -218,7 +154,7 @@ impl Gateway {
         self,
         shutdown: CancellationToken,
     ) -> Result<Option<Box<Config>>, GatewayError> {
-        self.log_addresses();
+        self.log_doors();
         let kept = Kept::load(&self.store)?;
         let _lock = self.lock;
         let metrics = self.metrics.clone();
@@ -371,19 +307,9 @@ impl Gateway {
         })
     }
 
-    fn log_addresses(&self) {
-        for address in &self.addresses.broker {
-            tracing::info!(%address, "mqtt broker listens");
-        }
-        for address in &self.addresses.broker_tls {
-            tracing::info!(%address, "mqtt broker listens with tls");
-        }
-        for address in &self.addresses.web {
-            tracing::info!(url = format!("http://{address}/"), "web server listens");
-        }
-        for address in &self.addresses.meters {
-            tracing::info!(%address, "meters may dial in");
-        }
+    /// Says where everything is, and what is closed.
+    fn log_doors(&self) {
+        self.addresses.log();
         if matches!(self.mqtt_access, MqttAccess::Unguarded) {
             tracing::warn!(
                 "no mqtt over websocket: other machines can reach the web port, and nobody needs a \
