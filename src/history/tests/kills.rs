@@ -76,7 +76,7 @@ proptest! {
         let found = series(&bench.history, id);
         for (at, value) in &found {
             // A reading dropped as too old leaves its time to a later one.
-            prop_assert!(read.get(at).is_some(), "{at}: {value}");
+            prop_assert!(read.contains_key(at), "{at}: {value}");
         }
         let stored: Vec<_> = bench.history.sync(id, super::super::Tail::default()).unwrap();
         prop_assert!(stored.iter().all(|key| key.level == 20), "{stored:?}");
