@@ -69,7 +69,7 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Commit {
-    /// Half a second after it came at the latest, together with what came in between. Safe from
+    /// A third of a second after it came, together with what came in between. Safe from
     /// the end of the process at once; a power cut may take the last commits.
     #[default]
     Group,

@@ -364,8 +364,8 @@ async fn what_does_not_fit_while_a_disk_hangs_is_lost_and_counted_and_nothing_el
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_waits_half_a_second_and_one_that_is_always_safe_does_not_wait() {
-    for (commit, waited, synchronous) in [(Commit::Group, 500, 1), (Commit::Always, 0, 2)] {
+async fn a_group_waits_a_little_and_one_that_is_always_safe_does_not_wait() {
+    for (commit, waited, synchronous) in [(Commit::Group, 300, 1), (Commit::Always, 0, 2)] {
         let mut site = Site::new();
         site.settings.commit = commit;
         let (journal, mut writer) = site.open();

@@ -281,8 +281,8 @@ impl Lost {
 
 /// Sets in one commit.
 const GROUP: usize = 1000;
-/// How long a set may wait for others. Half of what is promised: the commit takes its time, too.
-const LAZY: Duration = Duration::from_millis(500);
+/// How long a set may wait for others. A second is promised: the commit takes its time, too.
+const LAZY: Duration = Duration::from_millis(300);
 /// Between two attempts at a commit that failed.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often it is seen to what may go.

@@ -26,7 +26,7 @@ const ROUNDS: usize = 4;
 /// Rounds of the long variant:
 /// `METERBRIDGE_KILLS=100 cargo test --test gateway kill_9_under -- --nocapture`.
 const ROUNDS_VARIABLE: &str = "METERBRIDGE_KILLS";
-/// Half a second is waited for others, and then it is on disk as soon as a processor is free: within a
+/// A set waits 0.3 s for others, and then it is on disk as soon as a processor is free: within a
 /// second, as is promised, on a machine that has time. This bound is for one that has none.
 const BOUND: Duration = Duration::from_secs(5);
 
