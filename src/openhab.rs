@@ -99,7 +99,7 @@ fn values(device: &Device) -> impl Iterator<Item = Value<'_>> {
             icon,
             property,
         };
-        match sensor.quantity {
+        let values = match sensor.quantity {
             Quantity::PPlus => {
                 let energy = if sensor.role == Role::Load { "energy" } else { "energy taken" };
                 vec![
@@ -170,9 +170,17 @@ fn values(device: &Device) -> impl Iterator<Item = Value<'_>> {
                 SensorType::Electricity => {
                     value("total", "energy", "Number:Energy", "kWh", 3, "energy", "Energy")
                 }
+                SensorType::Heat => {
+                    value("total", "heat", "Number:Energy", "kWh", 3, "heating", "Energy")
+                }
                 _ => value("count", "count", "Number", "", 0, "line", "Level"),
             }],
-        }
+        };
+        // A phase has a power, and its energy is the meter's.
+        let counts = sensor.counter.is_some();
+        values
+            .into_iter()
+            .filter(move |one| counts || !matches!(one.key, "energy" | "energy_export"))
     })
 }
 
