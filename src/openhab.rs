@@ -99,7 +99,7 @@ fn values(device: &Device) -> impl Iterator<Item = Value<'_>> {
             icon,
             property,
         };
-        match sensor.quantity {
+        let values = match sensor.quantity {
             Quantity::PPlus => {
                 let energy = if sensor.role == Role::Load { "energy" } else { "energy taken" };
                 vec![
@@ -177,10 +177,18 @@ fn values(device: &Device) -> impl Iterator<Item = Value<'_>> {
                         value("total", "energy", "Number:Energy", "kWh", 3, "energy", "Energy"),
                         value("power", "power", "Number:Power", "W", 0, "energy", "Power"),
                     ],
+                    SensorType::Heat => {
+                        vec![value("total", "heat", "Number:Energy", "kWh", 3, "heating", "Energy")]
+                    }
                     _ => vec![value("count", "count", "Number", "", 0, "line", "Level")],
                 }
             }
-        }
+        };
+        // A phase has a power, and its energy is the meter's.
+        let counts = sensor.counter.is_some();
+        values
+            .into_iter()
+            .filter(move |one| counts || !matches!(one.key, "energy" | "energy_export"))
     })
 }
 
