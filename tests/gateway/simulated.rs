@@ -1,5 +1,6 @@
 //! Simulated Fluksometers through their own doors, read by programs that are not the gateway's.
 
+mod documents;
 mod through;
 
 use std::collections::{BTreeSet, HashMap};
@@ -105,6 +106,10 @@ async fn a_second_generation_keeps_the_rules_of_its_messages() {
         assert!(ear.last(end).unwrap().retained, "kept for those who come later: {end}");
     }
     assert_eq!(ear.last("config/flx"), None);
+    // That it lacks this document is all that its readers object to: a plain FLM02 stops one of them.
+    let objections = readers::judge(&all).objections;
+    assert_eq!(objections.len(), 1, "{objections:?}");
+    assert!(objections[0].contains("config/flx"), "{objections:?}");
     // Who comes later gets the last readings as well.
     let late = meter.ear().await;
     let gauge = format!("/sensor/{}/gauge", meter.ids[0]);

@@ -48,11 +48,11 @@ impl Orders {
         if self.manners.silent {
             return;
         }
-        let asked = meter.update(|live| live.asked(topic, payload, old));
         if self.waiting.len() > MOST {
             tracing::warn!(topic, "a request for blocks is passed over: too many are asked for");
             return;
         }
+        let asked = meter.update(|live| live.asked(topic, payload, old));
         self.waiting.extend(asked.blocks.into_iter().map(|block| (block, asked.answer.clone())));
     }
 
@@ -65,7 +65,8 @@ impl Orders {
             };
             let meter = Arc::clone(&self.meter);
             self.made += 1;
-            let fault = (self.manners.broken_blocks && self.made % 3 == 0).then_some(self.made / 3);
+            let fault = (self.manners.broken_blocks && self.made.is_multiple_of(3))
+                .then_some(self.made / 3);
             let make = move || message(&meter, block, answer, fault);
             self.making = Some(tokio::task::spawn_blocking(make));
         }

@@ -51,8 +51,8 @@ impl Query {
     /// Nothing is decoded, empty values do not count, and the last of several does.
     fn parse(query: &str) -> Result<Query, &'static str> {
         let last = |name: &str| {
-            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-            pairs.filter(|(key, value)| *key == name && !value.is_empty()).map(|pair| pair.1).last()
+            let mut pairs = query.split('&').rev().filter_map(|pair| pair.split_once('='));
+            pairs.find(|(key, value)| *key == name && !value.is_empty()).map(|pair| pair.1)
         };
         if last("version") != Some("1.0") {
             return Err("unknown api version");

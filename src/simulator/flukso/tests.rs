@@ -41,7 +41,7 @@ fn a_device_says_who_it_is_first_and_asks_what_is_known() {
     let ends = both().map(|mut live| {
         let id = live.meter.id.clone();
         let messages = live.start();
-        assert!(messages.iter().all(|message| message.retain == !message.topic.ends_with("sync")));
+        assert!(messages.iter().all(|message| message.retain != message.topic.ends_with("sync")));
         let end = |message: Message| message.topic.replace(&format!("/device/{id}/"), "");
         messages.into_iter().map(end).collect::<Vec<_>>()
     });

@@ -115,7 +115,7 @@ pub(crate) fn second_component(documents: &Documents) -> Result<(), String> {
         for (key, section) in &sensor {
             let about = format!("{device} sensor {key} {section}");
             let section = section.as_object().ok_or(format!("{about}: no object"))?;
-            if !section.get("enable").is_some_and(|enable| enable.as_i64() != Some(0)) {
+            if section.get("enable").is_none_or(|enable| enable.as_i64() == Some(0)) {
                 continue;
             }
             let text = |name: &str| section.get(name).and_then(Value::as_str);

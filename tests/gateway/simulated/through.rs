@@ -36,8 +36,9 @@ fn site(meter: &Running) -> Site {
 /// Waits until the blocks of a sensor that came by reach up to the open window.
 async fn past(ear: &Ear, id: &str) -> BTreeMap<i64, i64> {
     let whole = |all: &[Heard]| {
-        let (_, (sensor, ..)) = blocks(&all[all.len().saturating_sub(1)..]).next()?;
-        let points = (sensor == id).then(|| points(all, id))?;
+        // Small blocks are the last to come, and few.
+        let (_, (_, _, level, _)) = blocks(&all[all.len().saturating_sub(1)..]).next()?;
+        let points = (level == 8).then(|| points(all, id))?;
         let (last, _) = points.last_key_value()?;
         (*last >= last_closed() - 300).then_some(points)
     };
