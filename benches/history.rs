@@ -17,7 +17,7 @@ use meterbridge::metrics::Metrics;
 use meterbridge::model::SensorId;
 
 /// The begin of a window of the highest level, in 2025.
-const BEGIN: i64 = 1_736_441_856 - 1_736_441_856 % (1 << 20);
+const BEGIN: i64 = 1656 << 20;
 const DAY: i64 = 86_400;
 
 fn main() {
