@@ -27,7 +27,8 @@ fn main() {
     let dir = dir.path().join("year");
     let (history, _task) =
         History::open(&dir, Settings::default(), Metrics::default()).expect("a new history");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     println!("on disk, 14 days at 1 Hz, levels 8 and 20:");
     for kind in Kind::ALL {
         let points: Vec<Point> = kind.points(BEGIN, 14 * DAY).collect();

@@ -59,7 +59,7 @@ impl Kind {
                 }
                 Kind::Fridge if second % 2400 < 800 => 92.0 + random.f64() * 3.0,
                 Kind::Fridge | Kind::Unused => 0.0,
-                Kind::Standby => 4.0 + random.f64(),
+                Kind::Standby => 4.0 + 2.0 * random.f64(),
                 Kind::Voltage => {
                     volts += random.i64(-2..3) * i64::from(random.u32(0..3) == 0);
                     volts = volts.clamp(2230, 2380);
