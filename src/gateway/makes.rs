@@ -109,6 +109,9 @@ impl Kept {
     }
 }
 
+/// Who makes changes to the meters of a make.
+pub(super) type Changers = Vec<(Make, ChangesIn)>;
+
 /// The adapters, wired and not started yet.
 pub(super) struct Makes {
     links: Vec<(Make, LinkId, OpenLink)>,
@@ -142,7 +145,7 @@ impl Makes {
         (link, authored, history): (Link, Authored, Option<History>),
         ledger: &LedgerQueue,
         metrics: &Metrics,
-    ) -> Result<(Makes, Routes, Vec<(Make, ChangesIn)>), FilterError> {
+    ) -> Result<(Makes, Routes, Changers), FilterError> {
         let mut link_settings = std::mem::take(&mut plans.brultech_links);
         link_settings.iter_mut().for_each(|link| link.pass_on(&kept.brultech));
         let switchboard = Switchboard::new(link_settings);
