@@ -27,7 +27,10 @@ fuzz_target!(|input: &[u8]| {
         let again = decode(std::iter::once(&bytes[..]));
         let [Ok(again)] = &again[..] else { panic!("{again:?}") };
         if let (Frame::Telegram(one), Frame::Telegram(other)) = (&frame, again) {
-            assert_eq!((&one.identification, &one.objects), (&other.identification, &other.objects));
+            assert_eq!(
+                (&one.identification, &one.objects),
+                (&other.identification, &other.objects)
+            );
         }
     }
 });
