@@ -16,6 +16,9 @@
 //!    [`homeassistant`] hears the same updates and announces the meters to Home Assistant.
 //! 7. **Broker**: [`broker`] delivers them to every client whose subscriptions match.
 //!
+//! Beside the live way, [`journal`] keeps every set of readings on disk until all who must not lose one
+//! have it; [`history`] makes TMPO blocks of them.
+//!
 //! [`gateway`] builds all of this from a [`config`] and takes it down in the order of the data;
 //! [`task`] is the only place that starts a task. [`simulator`] is the other end of the wire.
 

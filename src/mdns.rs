@@ -121,8 +121,10 @@ impl Watch {
     }
 
     fn services(&self) -> Vec<Result<ServiceInfo, mdns_sd::Error>> {
-        let name = format!("{} {}", found::GATEWAY, std::process::id());
-        let host = format!("{}-{}.local.", found::GATEWAY, std::process::id());
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname");
+        let machine = found::plain(machine.unwrap_or_default().trim()).replace('.', "-");
+        let name = format!("{} {machine}", found::GATEWAY);
+        let host = format!("{}-{machine}.local.", found::GATEWAY);
         let service = |kind: &str, port: u16, properties: &[(&str, &str)]| {
             ServiceInfo::new(kind, &name, &host, (), port, properties)
                 .map(ServiceInfo::enable_addr_auto)

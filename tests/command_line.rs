@@ -99,7 +99,10 @@ fn wrong_arguments_exit_64_and_help_0() {
         &["simulate"],
         &["simulate", "gem"],
         &["simulate", "toaster", "--connect", "127.0.0.1:1"],
-        &["simulate", "p1", "--connect", "127.0.0.1:1"],
+        &["simulate", "smartmeter", "--connect", "127.0.0.1:1"],
+        &["simulate", "p1", "--connect", "127.0.0.1:1", "--http"],
+        &["simulate", "gem", "--connect", "127.0.0.1:1", "--dsmr", "4"],
+        &["simulate", "flm02", "--listen", "127.0.0.1:1", "--halves"],
         &["simulate", "gem", "--connect", "127.0.0.1:1", "--listen", "127.0.0.1:1"],
         &["simulate", "gem", "--connect", "here"],
         &["simulate", "gem", "--connect", "127.0.0.1:1", "--meters", "0"],
@@ -117,7 +120,7 @@ fn wrong_arguments_exit_64_and_help_0() {
         &["simulate", "gem", "--connect", "127.0.0.1:1", "--silent", "--swallow"],
         &["decode"],
         &["decode", "morse"],
-        &["decode", "dsmr"],
+        &["decode", "smartmeter"],
     ] {
         let output = program(there.path(), arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", stderr(&output));

@@ -236,6 +236,8 @@ fn note(end: &End, peer: SocketAddr, client_id: &str, shared: &Shared) {
 #[derive(Debug, Clone)]
 struct Terms {
     version: Version,
+    /// It is another broker's bridge: nothing goes back to it, and retain flags stay.
+    bridge: bool,
     identity: super::access::Identity,
     session_expiry: u32,
     /// The largest packet the client takes, in bytes.

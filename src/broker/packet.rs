@@ -111,6 +111,8 @@ pub(crate) struct Connect {
     pub(crate) version: Version,
     /// Whether CONNACK may say that there was a session: in MQTT 3.1 that byte is reserved.
     pub(crate) knows_session_present: bool,
+    /// The client is another broker's bridge, and says so.
+    pub(crate) bridge: bool,
     /// Empty when the client leaves the choice to the server.
     pub(crate) client_id: String,
     /// Clean session (3.1.1) or clean start (5).

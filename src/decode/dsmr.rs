@@ -189,3 +189,47 @@ impl Object {
         (!self.0.is_empty()).then_some(Value::Object(self.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(bytes: &[u8]) -> (Vec<Value>, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        dsmr(bytes, &mut out, &mut err).unwrap();
+        let lines = String::from_utf8(out).unwrap();
+        let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (lines, String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn each_capture_gives_its_json() {
+        let captures = concat!(env!("CARGO_MANIFEST_DIR"), "/protocols/tests/captures/dsmr");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(captures).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|end| end != "txt") {
+                continue;
+            }
+            let (lines, skipped) = decoded(&std::fs::read(&path).unwrap());
+            let expected = std::fs::read_to_string(path.with_extension("json")).unwrap();
+            let expected: Value = serde_json::from_str(&expected).unwrap();
+            assert_eq!((lines, &*skipped), (vec![expected], ""), "{}", path.display());
+            seen += 1;
+        }
+        assert_eq!(seen, 8);
+    }
+
+    #[test]
+    fn what_is_passed_over_is_told_with_its_reason() {
+        let captures = concat!(env!("CARGO_MANIFEST_DIR"), "/protocols/tests/captures/dsmr");
+        let mut wrong = std::fs::read(format!("{captures}/dsmr40.txt")).unwrap();
+        wrong[60] ^= 1;
+        wrong.extend(std::fs::read(format!("{captures}/encrypted.bin")).unwrap());
+        let (lines, skipped) = decoded(&wrong);
+        assert_eq!(lines, Vec::<Value>::new());
+        let told: Vec<&str> = skipped.lines().collect();
+        assert!(told[0].contains("the checksum is") && told[0].contains("says 3596"), "{skipped}");
+        assert!(told[1].contains("is encrypted"), "{skipped}");
+    }
+}

@@ -40,21 +40,23 @@ impl History {
             return Ok(empty(bounds));
         };
         let known = if bounds.iter().all(|bound| bound % QUARTER == 0) {
-            self.of_quarters(sensor, rid, *from, *to)?.map(|known| fold(known, *from, bounds))
+            self.of_quarters(sensor, rid, *from, *to)?
+                .map(|(from, known)| fold(known, from, bounds))
         } else {
             self.of_readings(sensor, rid, bounds)?
         };
         Ok(known.map_or_else(|| empty(bounds), |known| told(&known, bounds)))
     }
 
-    /// By summaries, quarter by quarter.
+    /// By summaries, quarter by quarter, and where the first quarter begins: no earlier than there
+    /// are readings, and no quarter lies behind the last one, whatever was asked for.
     fn of_quarters(
         &self,
         sensor: SensorId,
         rid: u32,
         from: i64,
         to: i64,
-    ) -> Result<Option<Known>, HistoryError> {
+    ) -> Result<Option<(i64, Known)>, HistoryError> {
         let stored = |view: &View<'_>| {
             let mut summaries = Vec::new();
             for place in neighbourhood(view, rid, from, to)? {
@@ -69,12 +71,21 @@ impl History {
         let (mut summaries, mut fresh) = self.view(sensor, stored, open)?;
         summaries.append(&mut fresh);
         summaries.sort_by_key(|summary| summary.head.at);
+        let (Some(first), Some(last)) = (summaries.first(), summaries.last()) else {
+            return Ok(None);
+        };
+        let shape = last.shape;
+        let from = from.max(first.begin());
+        let latest = summaries.iter().map(|summary| summary.tail.at).max().unwrap_or(from);
+        let to = to.min(latest + QUARTER - latest.rem_euclid(QUARTER));
+        if from >= to {
+            return Ok(None);
+        }
         if summaries.windows(2).any(|pair| pair[0].tail.at >= pair[1].head.at) {
             // Readings that came late lie between those of a stored block.
-            return self.of_readings(sensor, rid, &quarters(from, to));
+            let known = self.of_readings(sensor, rid, &quarters(from, to))?;
+            return Ok(known.map(|known| (from, known)));
         }
-        let Some(last) = summaries.last() else { return Ok(None) };
-        let shape = last.shape;
         let bounds = quarters(from, to);
         let mut between = Cells::new(shape, &bounds);
         for pair in summaries.windows(2) {
@@ -91,7 +102,7 @@ impl History {
                 }
             }
         }
-        Ok(Some(Known { shape, cells, start }))
+        Ok(Some((from, Known { shape, cells, start })))
     }
 
     /// By the readings themselves, for spans of any length.
@@ -176,7 +187,8 @@ fn between(shape: Shape, before: Point, after: Point, at: i64) -> Point {
 
 /// Quarters to the spans asked for.
 fn fold(known: Known, from: i64, bounds: &[i64]) -> Known {
-    let place = |bound: i64| usize::try_from((bound - from) / QUARTER).unwrap_or(0);
+    let place =
+        |bound: i64| usize::try_from((bound - from) / QUARTER).unwrap_or(0).min(known.cells.len());
     let cells = bounds.windows(2).map(|span| {
         let mut sum = Cell::default();
         let quarters = known.cells.get(place(span[0])..place(span[1]));

@@ -100,6 +100,7 @@ impl OpenBlock {
         self.tail
     }
 
+    #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.count
     }

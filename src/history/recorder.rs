@@ -37,6 +37,10 @@ pub(super) struct Recorder {
     due: BTreeMap<(String, u32), Source>,
     /// The window of 4096 s for which merges were looked for last.
     looked: Option<i64>,
+    /// Where the journal's cursor was moved last.
+    advanced: Option<u64>,
+    /// When blocks that were merged are looked for next, to be removed.
+    purge: i64,
 }
 
 /// A meter as it was last, and what is recorded of it.
@@ -68,6 +72,8 @@ impl Recorder {
             grace,
             due: BTreeMap::new(),
             looked: None,
+            advanced: None,
+            purge: 0,
         }
     }
 
@@ -148,11 +154,16 @@ impl Recorder {
         }
         shared.give_back(connection);
         let behind = self.behind(&plans);
+        let purge = now >= self.purge || now < self.purge - PURGE;
+        if plans.is_empty() && !purge && self.advanced == Some(behind) {
+            // Nothing to write: a disk that is not written to lasts longer.
+            return Ok((Vec::new(), false));
+        }
         let transaction = writer
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|source| shared.failed(source))?;
         let apply = || -> rusqlite::Result<i64> {
-            let mut grown = -tables::purge(&transaction, now)?;
+            let mut grown = if purge { -tables::purge(&transaction, now)? } else { 0 };
             for plan in &plans {
                 grown += apply(&transaction, plan, now)?;
             }
@@ -178,6 +189,8 @@ impl Recorder {
         }
         shared.metrics.history_open_blocks.set(open.len() as u64);
         drop(open);
+        self.advanced = Some(behind);
+        self.purge = if purge { now + PURGE } else { self.purge };
         shared.grow(grown);
         drop(writer);
         shared.count_plans(&plans);
@@ -355,14 +368,15 @@ pub(super) fn apply(
     now: i64,
 ) -> rusqlite::Result<i64> {
     let mut grown = 0;
+    // First, because a block that could not be read may have got another in its place.
+    for id in &plan.retired {
+        tables::retire(transaction, *id, now)?;
+    }
     if !plan.puts.is_empty() {
         let row = tables::make_row(transaction, plan.source.0)?;
         for put in &plan.puts {
             grown += tables::put(transaction, row, plan.source.1, put)?;
         }
-    }
-    for id in &plan.retired {
-        tables::retire(transaction, *id, now)?;
     }
     Ok(grown)
 }
@@ -413,5 +427,7 @@ const EARLIEST: i64 = 1_234_567_890;
 /// Readings older than 15 days, or more than a minute ahead, are not believed.
 const OLDEST: i64 = 15 * 86_400;
 const NEWEST: i64 = 60;
+/// How often merged blocks are looked for that may go, seconds.
+const PURGE: i64 = 30;
 /// How long one step may take, about; the rest follows in the next.
 const SLICE: Duration = Duration::from_millis(400);

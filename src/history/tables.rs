@@ -199,7 +199,7 @@ pub(super) fn forget(transaction: &Transaction<'_>, before: i64) -> rusqlite::Re
 /// Removes the oldest blocks of the highest level, all that begin together, some at a time.
 /// Answers when they begin and their bytes; `None`: there are none.
 pub(super) fn forget_oldest(transaction: &Transaction<'_>) -> rusqlite::Result<Option<(i64, i64)>> {
-    let oldest = "SELECT min(bid) FROM history_block WHERE level = 20 AND retired IS NULL";
+    let oldest = "SELECT min(bid) FROM history_block WHERE level = 20";
     let oldest: Option<i64> = transaction.query_row(oldest, [], |row| row.get(0))?;
     let Some(oldest) = oldest else { return Ok(None) };
     let bytes = delete(

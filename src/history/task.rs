@@ -122,7 +122,6 @@ impl Work {
     fn try_step(&mut self) -> Result<(Vec<Published>, bool), HistoryError> {
         let now = Timestamp::now().seconds();
         let records = self.journal.read(self.recorder.position(), RECORDS)?;
-        self.recorder.push(&records, now)?;
         let behind = records.len() >= RECORDS;
         // While there is more in the journal, its time goes by what has been read: else every
         // window of the past would be closed before all of it was there.
@@ -130,9 +129,12 @@ impl Work {
         let latest = live.map(|record| record.set.at.seconds()).max();
         let clock = match latest {
             Some(latest) if behind => latest.min(now),
-            None if behind => return Ok((Vec::new(), true)),
             _ => now,
         };
+        self.recorder.push(&records, clock)?;
+        if behind && latest.is_none() {
+            return Ok((Vec::new(), true));
+        }
         let (published, more) = self.recorder.tick(clock)?;
         let more = more || behind || (now >= self.retention && self.retain(now)?);
         Ok((published, more))
@@ -214,4 +216,4 @@ fn report(failed: Option<&HistoryError>, failing: &mut bool, shared: &Shared) {
 /// Records read at once.
 const RECORDS: usize = 2000;
 /// How often retention is looked at, seconds.
-const RETENTION: i64 = 60;
+const RETENTION: i64 = 300;

@@ -2,6 +2,7 @@
 
 mod kills;
 mod queries;
+mod readers;
 mod run;
 mod taking;
 

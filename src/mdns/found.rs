@@ -55,7 +55,7 @@ impl Found {
 }
 
 /// What is announced is anybody's text.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars()
         .filter(|one| one.is_ascii_alphanumeric() || "-_.".contains(*one))
         .take(253)

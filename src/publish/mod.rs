@@ -225,13 +225,13 @@ impl Publisher {
                 sampled: None,
             });
         }
-        if let Some(known) = self.meters.get_mut(&device.id) {
-            if known.latest.is_empty() || known.device != *device {
-                self.authored.add_all(device);
-                documents::publish(&mut self.batch, device);
-                known.update(device);
-                self.devices_changed = true;
-            }
+        if let Some(known) = self.meters.get_mut(&device.id)
+            && (known.latest.is_empty() || known.device != *device)
+        {
+            self.authored.add_all(device);
+            documents::publish(&mut self.batch, device);
+            known.update(device);
+            self.devices_changed = true;
         }
     }
 

@@ -11,6 +11,11 @@ fn serial(device: &str, lines: &str) -> String {
 }
 
 /// Bad files, and what each line of the answer has to say: the place, and words.
+/// An entry of kind `fluksometer` with this link.
+fn fluksometer(link: &str) -> String {
+    format!("meters:\n  - name: cellar\n    kind: fluksometer\n    link: {link}\n")
+}
+
 #[test]
 fn each_mistake_is_told_with_its_place_and_what_is_right() {
     let two = "  - name: garage\n    kind: brultech\n";
@@ -267,6 +272,35 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         (
             "broker:\n  external: {url: \"mqtts://me:y@nas\", password: x, ca: /nowhere/ca.pem}\n",
             &[("2:39", "is there twice"), ("2:52", "/nowhere/ca.pem cannot be read")],
+        ),
+        // Fluksometers bring along what others are told.
+        (&fluksometer("{mqtt: \"mqtt://flm:0\"}"), &[("4:12", "has nothing after host and port")]),
+        (
+            &(fluksometer("{mqtt: embedded}")
+                + "    serial_number: FL03\n    polarity: btmon\n    poll: 5s\n"),
+            &[
+                ("5:5", "is not what a Fluksometer is known by"),
+                ("6:5", "is a matter of Brultech meters"),
+                ("7:5", "is not asked for its readings"),
+            ],
+        ),
+        (
+            &(fluksometer("{mqtt: embedded}")
+                + "    channels: {t1: {name: Cellar}, pulse2: {constant: 10, role: grid}}\n"),
+            &[
+                ("5:16", "a Fluksometer has no channel \"t1\""),
+                ("5:45", "is the Fluksometer's own"),
+                ("5:59", "pulse2 counts one way only"),
+            ],
+        ),
+        (
+            &fluksometer("{http: \"http://me:hunter2@flm\"}"),
+            &[("4:12", "is no address of a local API"), ("4:12", "has no list of its sensors")],
+        ),
+        (
+            &(fluksometer("{http: \"http://flm\"}")
+                + "    channels: {ch1: {name: Mains, type: gas}}\n"),
+            &[("5:16", "has no id"), ("5:35", "gas and water are counted by pulses")],
         ),
         // Not supported, said as such.
         (

@@ -28,7 +28,7 @@ fn name_of(capture: &Capture) -> String {
 /// Everything under `/sensor` so far, the last of each topic.
 fn sensors(subscriber: &Subscriber) -> BTreeMap<String, (i64, String)> {
     let seen = subscriber.seen().into_iter();
-    seen.filter(|message| message.topic.starts_with("/sensor/"))
+    seen.filter(|message| message.topic.starts_with("/sensor/") && !message.topic.ends_with("/gz"))
         .map(|message| {
             let (_, value, unit) = reading(&message.payload);
             (message.topic, (value, unit))

@@ -27,6 +27,7 @@ mod directions;
 mod documents;
 mod fluksometer;
 mod glitches;
+mod history;
 mod identity;
 mod ingest;
 mod journal;

@@ -1,6 +1,9 @@
 //! Smart meters by their customer port: telegrams in, the right numbers on MQTT and HTTP out; what is
 //! wrong or cut costs itself only; gas has a time of its own; totals never fall.
 
+mod lines;
+mod requests;
+
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use meter_protocols::dsmr::{Object, Telegram, TicFrame};

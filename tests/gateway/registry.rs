@@ -17,13 +17,13 @@ use crate::subscriber::{Message, Subscriber};
 use crate::support::{HOUSE, Meter, Running, Site};
 
 /// A client that hears everything and one that asks.
-struct Stage {
-    subscriber: Subscriber,
+pub(crate) struct Stage {
+    pub(crate) subscriber: Subscriber,
     sender: Sender,
 }
 
 impl Stage {
-    async fn at(broker: SocketAddr) -> Self {
+    pub(crate) async fn at(broker: SocketAddr) -> Self {
         let subscriber = Subscriber::new(broker).await;
         Self { subscriber, sender: Sender::new(broker, "asker").await }
     }
@@ -42,7 +42,7 @@ impl Stage {
     }
 
     /// The same, which must succeed.
-    async fn done(&mut self, what: &str, request: Value) -> Value {
+    pub(crate) async fn done(&mut self, what: &str, request: Value) -> Value {
         let response = self.ask(what, request).await;
         assert_eq!(response["status"], "ok", "{response}");
         assert_eq!(response.get("error"), None, "{response}");
@@ -50,7 +50,7 @@ impl Stage {
     }
 
     /// The same, which must fail with these words.
-    async fn refused(&mut self, what: &str, request: Value, words: &str) {
+    pub(crate) async fn refused(&mut self, what: &str, request: Value, words: &str) {
         let response = self.ask(what, request).await;
         assert_eq!((&response["status"], &response["data"]), (&json!("error"), &json!({})));
         let error = response["error"].as_str().unwrap();
@@ -70,7 +70,7 @@ impl Stage {
     }
 
     /// Waits for an event of the registry.
-    async fn told(&self, kind: &str, serial: &str) -> Value {
+    pub(crate) async fn told(&self, kind: &str, serial: &str) -> Value {
         self.subscriber
             .messages
             .until(&format!("the event {kind} of {serial}"), |all| {

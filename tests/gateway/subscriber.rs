@@ -149,7 +149,11 @@ impl Subscriber {
 }
 
 fn keep(recorder: &Recorder<Message>, topic: String, payload: &[u8], retain: bool) {
-    let payload = String::from_utf8(payload.to_vec()).expect("every payload is text");
+    // History blocks are the only payloads that are no text; they are kept in hexadecimal.
+    let payload = match topic.ends_with("/gz") {
+        true => payload.iter().map(|byte| format!("{byte:02x}")).collect(),
+        false => String::from_utf8(payload.to_vec()).expect("every other payload is text"),
+    };
     recorder.push(Message { topic, payload, retain });
 }
 

@@ -188,7 +188,7 @@ fn decode_hex(text: &str) -> Option<String> {
         let pair = std::str::from_utf8(pair).ok()?;
         u8::from_str_radix(pair, 16).ok().filter(u8::is_ascii_graphic).map(char::from)
     };
-    let is_hex = text.len() % 2 == 0 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let decoded = is_hex.then(|| text.as_bytes().chunks(2).map(byte).collect::<Option<String>>());
     let number = decoded.flatten().unwrap_or_else(|| text.to_owned());
     (!number.is_empty()).then_some(number)

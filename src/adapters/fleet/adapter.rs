@@ -179,6 +179,7 @@ impl<M: Meter> Meters<M> {
         let frame = &*arrival.frame;
         let key = M::key(frame);
         let mut updates = Vec::with_capacity(2);
+        let mut is_new = false;
         let listening = match self.heard.entry(key) {
             hash_map::Entry::Occupied(known) => known.into_mut(),
             hash_map::Entry::Vacant(place) => {
@@ -189,6 +190,7 @@ impl<M: Meter> Meters<M> {
                 };
                 let to = Arc::clone(&listening.meter.device().name);
                 updates.extend(before.map(|from| Update::Renamed { from, to }));
+                is_new = true;
                 place.insert(listening)
             }
         };
@@ -199,6 +201,9 @@ impl<M: Meter> Meters<M> {
         if presence == Presence::Gone && std::mem::replace(&mut listening.online, false) {
             self.online -= 1;
             tracing::warn!(meter = %name, "offline: the way to it is lost");
+            updates.push(Update::Availability { name: Arc::clone(&name), online: false });
+        }
+        if presence == Presence::Unknown && is_new {
             updates.push(Update::Availability { name: Arc::clone(&name), online: false });
         }
         if presence == Presence::Here && listening.note_packet() {

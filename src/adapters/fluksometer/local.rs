@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::documents::State;
 use super::gate::{Gate, Verdict};
 use super::layout::{Layout, Slot};
 use super::meter::{Frame, Group, Presence};
@@ -30,6 +31,7 @@ pub(super) struct Local<'a> {
     device: Id,
     serial: &'a Arc<str>,
     layout: Arc<Layout>,
+    state: Arc<State>,
 }
 
 /// Why there was no answer that could be read.
@@ -74,7 +76,7 @@ impl<'a> Local<'a> {
         let layout = Layout { model: Model::Flm02, slots: slots.collect(), own: None };
         let device = DeviceId::derive(Make::Fluksometer, serial).to_string();
         let device = device.parse().unwrap_or(Id([0; 16]));
-        Local { address, interval, device, serial, layout: Arc::new(layout) }
+        Local { address, interval, device, serial, layout: Arc::new(layout), state: Arc::default() }
     }
 
     /// Asks until `stop`.
@@ -128,7 +130,7 @@ impl<'a> Local<'a> {
             device: self.device,
             serial: Arc::clone(self.serial),
             layout: Arc::clone(&self.layout),
-            state: None,
+            state: Arc::clone(&self.state),
             past: Vec::new(),
             now: None,
             presence,

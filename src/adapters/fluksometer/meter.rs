@@ -18,8 +18,8 @@ pub(crate) struct Frame {
     pub(super) device: Id,
     pub(super) serial: Arc<str>,
     pub(super) layout: Arc<Layout>,
-    /// What is to be kept of it from now on, where that has changed.
-    pub(super) state: Option<State>,
+    /// What is to be kept of it.
+    pub(super) state: Arc<State>,
     /// Readings about times that are over, oldest first.
     pub(super) past: Vec<Group>,
     /// Readings of one second.
@@ -44,7 +44,7 @@ pub(crate) struct Meter {
     standing: Standing,
     layout: Arc<Layout>,
     device: Arc<Device>,
-    state: State,
+    state: Arc<State>,
     changed: bool,
     past: Vec<Arc<ReadingSet>>,
 }
@@ -73,21 +73,18 @@ impl fleet::Meter for Meter {
         _at: Timestamp,
         settings: MeterSettings,
         standing: Standing,
-        kept: Option<Kept<State>>,
+        _kept: Option<Kept<State>>,
     ) -> Meter {
-        let state = match kept {
-            Some(Kept::Same(state)) => state,
-            _ => State::default(),
-        };
+        let state = Arc::clone(&frame.state);
         let layout = Arc::clone(&frame.layout);
         let device = Arc::new(layout.device(&frame.serial, &settings, standing.flags()));
         Meter { settings, standing, layout, device, state, changed: true, past: Vec::new() }
     }
 
     fn hear(&mut self, frame: &Frame, at: Timestamp) -> Heard {
-        if let Some(state) = frame.state.as_ref().filter(|state| **state != self.state) {
-            self.state = state.clone();
-            self.changed = true;
+        if !Arc::ptr_eq(&self.state, &frame.state) {
+            self.changed |= self.state != frame.state;
+            self.state = Arc::clone(&frame.state);
         }
         if !Arc::ptr_eq(&self.layout, &frame.layout) {
             self.layout = Arc::clone(&frame.layout);

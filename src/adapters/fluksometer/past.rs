@@ -57,6 +57,8 @@ impl Past {
         let mut asked = HashSet::new();
         loop {
             tokio::select! {
+                // A question belongs to the connection before it.
+                biased;
                 () = stop.cancelled() => return,
                 Ok(()) = connection.changed() => asked.clear(),
                 Some(ask) = asks.recv() => {

@@ -42,6 +42,8 @@ pub(super) struct Reader {
 struct Known {
     serial: Arc<str>,
     documents: Documents,
+    /// The same for the disk.
+    state: Arc<State>,
     layout: Option<Arc<Layout>>,
     /// Since when its documents are complete enough, while it is not sure yet that they are its own.
     held: Option<Timestamp>,
@@ -454,20 +456,24 @@ impl Known {
         groups.sort_by_key(|group| group.time);
         let (past, now): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(|one| one.past);
         let mut now = now.into_iter();
-        let documents = std::mem::take(&mut self.news).then(|| self.documents.clone());
-        let frame = |past, now, state, presence| Frame {
+        if std::mem::take(&mut self.news) {
+            let state = State { link: key.to_owned(), documents: self.documents.clone() };
+            if *self.state != state {
+                self.state = Arc::new(state);
+            }
+        }
+        let presence = std::mem::replace(&mut self.presence, Presence::Unknown);
+        let frame = |past, now| Frame {
             device,
             serial: Arc::clone(&self.serial),
             layout: Arc::clone(layout),
-            state,
+            state: Arc::clone(&self.state),
             past,
             now,
             presence,
         };
-        let state = documents.map(|documents| State { link: key.to_owned(), documents });
-        let presence = std::mem::replace(&mut self.presence, Presence::Unknown);
-        frames.push(frame(past, now.next(), state, presence));
-        frames.extend(now.map(|group| frame(Vec::new(), Some(group), None, presence)));
+        frames.push(frame(past, now.next()));
+        frames.extend(now.map(|group| frame(Vec::new(), Some(group))));
     }
 
     fn question(&mut self, device: Id, now: Timestamp) -> Option<Ask> {
@@ -495,3 +501,6 @@ const MOST_EARLY: usize = 4096;
 const MOST_DEVICES: usize = 1024;
 const MOST_TAP: usize = 64 * 1024;
 const ASK_AGAIN_S: u64 = 30;
+
+#[cfg(test)]
+mod tests;

@@ -137,12 +137,16 @@ async fn admit(connect: Connect, peer: SocketAddr, shared: &Shared) -> Result<Ad
 
 /// Brings a client that was let in to its session.
 async fn enter(
-    connect: Connect,
+    mut connect: Connect,
     peer: SocketAddr,
     login: Login,
     shared: &Shared,
 ) -> Result<Admitted, Reason> {
     let version = connect.version;
+    if connect.bridge {
+        // It would tell under `$SYS` that it is gone, which is the broker's own subject.
+        connect.will = connect.will.filter(|will| !filter::is_reserved(&will.topic));
+    }
     if connect.will.as_ref().is_some_and(|will| filter::is_reserved(&will.topic)) {
         return Err(Reason::NOT_AUTHORIZED);
     }
@@ -162,6 +166,7 @@ async fn enter(
     };
     let terms = Terms {
         version,
+        bridge: connect.bridge,
         identity,
         session_expiry: connect.session_expiry,
         maximum_packet: connect.maximum_packet.map_or(usize::MAX, |size| size as usize),

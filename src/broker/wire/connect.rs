@@ -38,6 +38,7 @@ pub(crate) fn decode_connect(header: Header, packet: &[u8]) -> Result<Connect, W
     Ok(Connect {
         version: walk.version,
         knows_session_present: !walk.old,
+        bridge: walk.bridge,
         client_id: connect.client_id,
         clean: connect.clean_session,
         keep_alive: connect.keep_alive,
@@ -76,6 +77,8 @@ struct Walk<'a> {
     version: Version,
     /// MQTT 3.1, which is spoken as 3.1.1.
     old: bool,
+    /// The client is another broker's bridge.
+    bridge: bool,
     flags: u8,
     /// From keep-alive to the end of the will: what the codec gets to see.
     middle: &'a [u8],
@@ -87,7 +90,7 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn over(body: &'a [u8]) -> Result<Self, WireError> {
         let mut cursor = Cursor::new(body);
-        let (version, old) = read_version(&mut cursor)?;
+        let Spoken { version, old, bridge } = read_version(&mut cursor)?;
         // In MQTT 3.1 the reserved flag means nothing; from 3.1.1 on it has to be 0.
         let flags = cursor.u8()? & if old { !RESERVED } else { u8::MAX };
         check_flags(flags, version)?;
@@ -111,7 +114,7 @@ impl<'a> Walk<'a> {
         if !cursor.is_empty() {
             return Err(WireError::Malformed("CONNECT with bytes behind its end"));
         }
-        Ok(Self { version, old, flags, middle, user, password, will_properties })
+        Ok(Self { version, old, bridge, flags, middle, user, password, will_properties })
     }
 
     /// The same packet at level 4 or 5 and without user and password: the codec takes a password for
@@ -147,17 +150,29 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The version, and whether it is spoken as MQTT 3.1.
-fn read_version(cursor: &mut Cursor<'_>) -> Result<(Version, bool), WireError> {
+/// The version, whether it is spoken as MQTT 3.1, and whether by a bridge.
+struct Spoken {
+    version: Version,
+    old: bool,
+    bridge: bool,
+}
+
+/// Mosquitto and others set the highest bit of the level where a bridge connects (`try_private`): it
+/// wants nothing back of what it brings, and retain flags left as they are. A Fluksometer's broker does.
+fn read_version(cursor: &mut Cursor<'_>) -> Result<Spoken, WireError> {
     let name = cursor.string()?;
     let level = cursor.u8()?;
-    match (name, level) {
-        ("MQTT", 4) => Ok((Version::V3, false)),
-        ("MQIsdp", 3) => Ok((Version::V3, true)),
-        ("MQTT", 5) => Ok((Version::V5, false)),
-        _ => Err(WireError::Version { name: name.chars().take(16).collect(), level }),
-    }
+    let bridge = level & BRIDGE != 0;
+    let (version, old) = match (name, level & !BRIDGE) {
+        ("MQTT", 4) => (Version::V3, false),
+        ("MQIsdp", 3) => (Version::V3, true),
+        ("MQTT", 5) if !bridge => (Version::V5, false),
+        _ => return Err(WireError::Version { name: name.chars().take(16).collect(), level }),
+    };
+    Ok(Spoken { version, old, bridge })
 }
+
+const BRIDGE: u8 = 0x80;
 
 fn check_flags(flags: u8, version: Version) -> Result<(), WireError> {
     if flags & RESERVED != 0 {

@@ -139,3 +139,16 @@ proptest! {
         prop_assert!(!panicked);
     }
 }
+
+#[test]
+fn a_bridge_is_known_by_the_highest_bit_of_its_level() {
+    for (name, level, bridge) in
+        [("MQTT", 4, false), ("MQTT", 0x84, true), ("MQIsdp", 3, false), ("MQIsdp", 0x83, true)]
+    {
+        let mut body = vec![0, name.len() as u8];
+        body.extend(name.bytes());
+        body.extend([level, 2, 0, 60, 0, 1, b'c']);
+        let connect = connect_of(&body);
+        assert_eq!((connect.version, connect.bridge), (Version::V3, bridge), "{name} {level}");
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Check;
 use super::meter_faults::{channel_faults, name_fault, serial_fault};
 use crate::adapters::brultech::Unit;
-use crate::config::link::Link;
+use crate::config::link::{Link, MqttSource};
 use crate::config::meter::{Channel, Kind, Meter, Timeout};
 use crate::transport::path_fault;
 
@@ -226,7 +226,11 @@ impl Check<'_> {
             if meter.link == Link::default() {
                 continue;
             }
-            let shared = links.iter().position(|(link, ..)| link.same_place(&meter.link));
+            // Every make has its own topics on a broker.
+            let is_broker = matches!(meter.link, Link::Mqtt(MqttSource::Embedded));
+            let shared = links.iter().position(|(link, kind, _)| {
+                link.same_place(&meter.link) && (!is_broker || *kind == meter.kind)
+            });
             let Some(shared) = shared else {
                 links.push((&meter.link, meter.kind, at));
                 claims.insert((links.len() - 1, meter.serial_number.as_deref()), at);

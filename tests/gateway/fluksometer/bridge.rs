@@ -48,13 +48,13 @@ impl Bridge {
                             let _ = connected.send(());
                         }
                     }
-                    Event::Incoming(Packet::Publish(one)) => {
-                        // Once: otherwise it would hear itself for ever.
-                        if heard.insert((one.topic.clone(), one.payload.clone())) {
-                            let retain = one.retain || one.topic.starts_with("/device/");
-                            let (topic, payload) = (one.topic, one.payload.to_vec());
-                            let _ = echo.try_publish(topic, QoS::AtMostOnce, retain, payload);
-                        }
+                    // Once: otherwise it would hear itself for ever.
+                    Event::Incoming(Packet::Publish(one))
+                        if heard.insert((one.topic.clone(), one.payload.clone())) =>
+                    {
+                        let retain = one.retain || one.topic.starts_with("/device/");
+                        let (topic, payload) = (one.topic, one.payload.to_vec());
+                        let _ = echo.try_publish(topic, QoS::AtMostOnce, retain, payload);
                     }
                     _ => {}
                 }

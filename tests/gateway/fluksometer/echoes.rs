@@ -28,8 +28,8 @@ async fn names(subscriber: &Subscriber, wanted: &[&str]) -> Vec<String> {
     subscriber
         .messages
         .until(&format!("the meters {wanted:?}"), |all| {
-            let lists = all.iter().filter(|one| one.topic == "meterbridge/bridge/devices");
-            let last = lists.last().map(|one| find(&one.payload))?;
+            let mut lists = all.iter().filter(|one| one.topic == "meterbridge/bridge/devices");
+            let last = lists.next_back().map(|one| find(&one.payload))?;
             wanted.iter().all(|name| last.iter().any(|one| one == name)).then_some(last)
         })
         .await
@@ -100,7 +100,7 @@ async fn documents_of_a_gateway_that_is_gone_are_not_taken_for_a_fluksometers() 
     let subscriber = Subscriber::new(broker.address).await;
     let mut meter = gateway.dial().await;
     send_packets(&mut meter, 100).await;
-    subscriber.packets("house", 1).await;
+    subscriber.on(&format!("/device/{}/config/sensor", device_id(GEM)), 1).await;
     gateway.stop().await;
 
     // Another gateway with a disk of its own, and the first one's documents on the broker.

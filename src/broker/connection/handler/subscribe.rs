@@ -56,8 +56,8 @@ impl Handler<'_> {
         }
         let grant = Grant {
             qos: request.qos,
-            no_local: request.no_local,
-            retain_as_published: request.retain_as_published,
+            no_local: request.no_local || self.terms.bridge,
+            retain_as_published: request.retain_as_published || self.terms.bridge,
             id,
             screen: screen.clone(),
         };
