@@ -44,10 +44,13 @@ impl Owners {
                 Some(refusal) => Err(Failure::Refused(refusal)),
                 None => self.ask_whom_it_concerns(&change).await,
             },
-            Change::Adopt { serial, .. } => match self.who_turned_away(serial).await {
-                Some(make) => self.ask_owner(make, &change).await,
-                None => self.ask_whom_it_concerns(&change).await,
-            },
+            Change::Adopt { serial, .. } => {
+                // What was never heard of is of the first make: the serial numbers of the others may be
+                // any text, so that a mistake in writing would be let in as a meter.
+                let heard = self.who_turned_away(serial).await.or_else(|| self.make_of(serial));
+                let first = self.owners.first().map_or(Make::Brultech, |(make, _)| *make);
+                self.ask_owner(heard.unwrap_or(first), &change).await
+            }
             Change::Configure { .. } | Change::Remove { .. } | Change::Replace { .. } => {
                 self.ask_whom_it_concerns(&change).await
             }
@@ -78,19 +81,12 @@ impl Owners {
         Ok(all)
     }
 
-    /// Asks one after the other until one knows the meter, or takes the serial number.
+    /// Asks one after the other until one knows the meter.
     async fn ask_whom_it_concerns(&self, change: &Change) -> Result<Map<String, Value>, Failure> {
-        let is_adoption = matches!(change, Change::Adopt { .. });
         let mut first = None;
-        for (make, owner) in &self.owners {
-            // With the serial number alone, a meter that is known already tells its make.
-            if let Change::Adopt { serial, .. } = change
-                && self.make_of(serial).is_some_and(|known| known != *make)
-            {
-                continue;
-            }
+        for (_, owner) in &self.owners {
             match ask(owner, change.clone()).await {
-                Err(Failure::Refused(error)) if is_adoption || is_unknown(&error) => {
+                Err(Failure::Refused(error @ ChangeError::Unknown(_))) => {
                     first.get_or_insert(error);
                 }
                 outcome => return outcome,
@@ -144,10 +140,6 @@ impl Owners {
         };
         by_name.or_else(|| self.directory.all().into_iter().find(is_it)).map(|meter| meter.make())
     }
-}
-
-fn is_unknown(error: &ChangeError) -> bool {
-    matches!(error, ChangeError::Unknown(_))
 }
 
 /// Asks one adapter and waits for the disk.
