@@ -118,8 +118,14 @@ impl History {
         let stored = |view: &View<'_>| {
             let (mut points, mut shape) = (Vec::new(), None);
             for place in neighbourhood(view, rid, from, to)? {
-                shape = Summary::decode(&view.summary(place.id)?).map(|one| one.shape).or(shape);
-                if let Ok(block) = Block::from_gzip(&view.body(place.id)?) {
+                let Some(summary) = Summary::decode(&view.summary(place.id)?) else { continue };
+                shape = Some(summary.shape);
+                let (head, tail) = (summary.head, summary.tail);
+                if tail.at < from || head.at > to {
+                    // Of a neighbour only the reading that is nearest counts.
+                    points =
+                        super::plan::union(&points, &[if tail.at < from { tail } else { head }]);
+                } else if let Ok(block) = Block::from_gzip(&view.body(place.id)?) {
                     points = super::plan::union(&points, block.points());
                 }
             }
