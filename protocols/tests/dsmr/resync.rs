@@ -33,7 +33,7 @@ fn a_telegram_that_begins_in_its_midst_costs_itself_only() {
         let (bytes, expected) = (capture(name), frame_of(name));
         for at in 1..bytes.len() {
             let found = frames(&decode_whole(&[&bytes[at..], &bytes[..]].concat()));
-            assert_eq!(found, [expected.clone()], "{name} from {at}");
+            assert_eq!(found, std::slice::from_ref(&expected), "{name} from {at}");
         }
     }
 }
