@@ -1,5 +1,7 @@
 //! Which times of readings are believed. The clock is the device's own.
 
+use meter_protocols::flukso::tmpo::window;
+
 /// The newest reading of one topic.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Gate {
@@ -13,7 +15,7 @@ pub(super) enum Verdict {
     Now,
     /// It is about a time that is over.
     Past,
-    /// It was there already, or is older than what was.
+    /// It was there already, or is older than what was, in the block that is open.
     Stale,
     /// The device's clock is ahead by so many seconds.
     Ahead(i64),
@@ -31,7 +33,11 @@ impl Gate {
             return Verdict::TooOld(now - time);
         }
         match self.last {
-            Some(last) if time <= last => Verdict::Stale,
+            Some(last) if time <= last => {
+                // Of another block: whether that has it already, the histories know.
+                let same = window(LEVEL, time) == window(LEVEL, last);
+                if same { Verdict::Stale } else { Verdict::Past }
+            }
             before => {
                 self.last = Some(time);
                 // The first one says how things stand, however long that has been so.
@@ -42,6 +48,8 @@ impl Gate {
     }
 }
 
+/// The level of the blocks that are open.
+const LEVEL: u8 = 8;
 /// Source: architecture.md, section 2.
 const AHEAD: i64 = 60;
 const OLDEST: i64 = 15 * 86_400;
@@ -63,5 +71,7 @@ mod tests {
         assert_eq!(gate.judge(now - 3600, now), Verdict::Now);
         assert_eq!(gate.judge(now + 60, now), Verdict::Now);
         assert_eq!(gate.judge(now + 59, now), Verdict::Stale);
+        assert_eq!(gate.judge(now - 300, now), Verdict::Past, "another block may want it");
+        assert_eq!(gate.judge(now + 60, now), Verdict::Stale, "that was no step back");
     }
 }

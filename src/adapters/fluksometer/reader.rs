@@ -449,12 +449,14 @@ impl Known {
         if self.groups.is_empty() && !self.news {
             return;
         }
-        let mut groups = std::mem::take(&mut self.groups);
+        let groups = std::mem::take(&mut self.groups);
         if !groups.is_empty() {
             self.wrong_clock = false;
         }
-        groups.sort_by_key(|group| group.time);
-        let (past, now): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(|one| one.past);
+        // What is over keeps the order it came in: histories go by it.
+        let (past, mut now): (Vec<Group>, Vec<Group>) =
+            groups.into_iter().partition(|one| one.past);
+        now.sort_by_key(|group| group.time);
         let mut now = now.into_iter();
         if std::mem::take(&mut self.news) {
             let state = State { link: key.to_owned(), documents: self.documents.clone() };
