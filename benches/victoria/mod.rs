@@ -84,7 +84,11 @@ impl Server {
         let child = Command::new("victoria-metrics")
             .arg(format!("-storageDataPath={}", dir.display()))
             .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
-            .args(["-retentionPeriod=100y", "-search.maxPointsPerTimeseries=1000000"])
+            .args([
+                "-retentionPeriod=100y",
+                "-search.maxPointsPerTimeseries=1000000",
+                "-search.maxSamplesPerSeries=1000000000",
+            ])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
