@@ -12,7 +12,7 @@
 //! | `layout` | the sensors that come of that |
 //! | `safe` | the same documents as every reader of the gateway's broker can bear them |
 //! | `gate` | which times are believed |
-//! | `reader` | from messages to frames, without sockets |
+//! | `reader`, `known` | from messages to frames, without sockets: a link's, a device's |
 //! | `listen` | the tasks that feed a reader from a broker |
 //! | `local` | the tasks that ask a Fluksometer's local API |
 //! | `past` | the history that a Fluksometer has kept itself |
@@ -20,6 +20,7 @@
 
 mod documents;
 mod gate;
+mod known;
 mod layout;
 mod listen;
 mod local;
