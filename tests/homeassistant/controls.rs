@@ -14,7 +14,7 @@ async fn a_number_is_set_and_shows_what_the_meter_says() {
     let arguments = ["demo", "--set", &listen, "--set", "web.listen=127.0.0.1:0"];
     let gateway = Process::start(program(&site, &arguments)).await;
     let assistant = Assistant::connect(gateway.broker).await;
-    let view = assistant.all_well(2).await;
+    let view = assistant.all_well(5).await;
     let find = |end: &str| {
         let found = view.entities.iter().find(|(id, _)| id.ends_with(end));
         found.unwrap_or_else(|| panic!("no {end}")).1.config.clone()
