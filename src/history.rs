@@ -117,7 +117,7 @@ pub struct Bucket {
     /// Of a gauge: the mean over the time that it is known for, in the sensor's unit. Of a counter:
     /// the change per hour over the time between readings, so W where it counts Wh.
     pub mean: Option<f64>,
-    /// The greatest: of gauges a reading, of counters the change per hour between two readings.
+    /// The greatest: of gauges a reading, of counters the change per hour over a minute or more.
     pub peak: Option<f64>,
     /// Seconds that lie between two readings at most an hour apart.
     pub known: u64,

@@ -24,7 +24,8 @@ pub(super) struct Cell {
     pub(super) covered: u32,
     /// Seconds that lie between two readings at most [`GAP`] apart.
     pub(super) known: u32,
-    /// The greatest: of gauges a reading, of counters the change per hour between two. Thousandths.
+    /// The greatest: of gauges a reading, of counters the change per hour over a minute or more: in less,
+    /// the steps of a counter would be taken for power. Thousandths.
     pub(super) peak: Option<i64>,
     /// Of gauges: thousandths times seconds.
     pub(super) integral: i64,
@@ -52,11 +53,21 @@ pub(super) struct Cells<'a> {
     /// Where spans begin and end, Unix seconds, rising.
     bounds: &'a [i64],
     pub(super) cells: Vec<Cell>,
+    run: Run,
+}
+
+/// What a counter did since the last peak was looked for.
+#[derive(Debug, Default)]
+struct Run {
+    begin: i64,
+    end: i64,
+    change: i64,
 }
 
 impl<'a> Cells<'a> {
     pub(super) fn new(shape: Shape, bounds: &'a [i64]) -> Cells<'a> {
-        Cells { shape, bounds, cells: vec![Cell::default(); bounds.len().saturating_sub(1)] }
+        let cells = vec![Cell::default(); bounds.len().saturating_sub(1)];
+        Cells { shape, bounds, cells, run: Run::default() }
     }
 
     /// All that lies between these readings.
@@ -93,14 +104,27 @@ impl<'a> Cells<'a> {
             change = 0;
         }
         let reached = |at: i64| share(change, at - before.at, length);
-        let rate = share(change, 3600, length);
         self.each(before.at, after.at, |cell, begin, end| {
             let seconds = (end - begin) as u32;
             cell.change = cell.change.saturating_add(reached(end) - reached(begin));
             cell.covered += seconds;
             cell.known += if length <= GAP { seconds } else { 0 };
-            cell.peak = cell.peak.max(Some(rate));
         });
+        self.look_for_peak(before.at, after.at, change);
+    }
+
+    fn look_for_peak(&mut self, from: i64, to: i64, change: i64) {
+        if self.run.end != from {
+            self.run = Run { begin: from, end: from, change: 0 };
+        }
+        self.run.end = to;
+        self.run.change = self.run.change.saturating_add(change);
+        let Run { begin, end, change } = self.run;
+        if end - begin >= MINUTE {
+            let rate = share(change, 3600, end - begin);
+            self.each(begin, end, |cell, _, _| cell.peak = cell.peak.max(Some(rate)));
+            self.run = Run { begin: end, end, change: 0 };
+        }
     }
 
     /// A gauge stays as it was read until the next reading.
@@ -137,6 +161,8 @@ fn share(change: i64, part: i64, whole: i64) -> i64 {
 /// Readings further apart, in seconds, leave what lies between them unknown: it is not known how
 /// a counter came from one to the other, and a gauge's value is not the same any more.
 pub(super) const GAP: i64 = 3600;
+/// How long a counter is looked at for a peak, at least.
+const MINUTE: i64 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -155,8 +181,20 @@ mod tests {
         cells.series(&points(&[(5, 1000), (15, 1001), (25, 900), (28, 1500)]));
         let changes: Vec<i64> = cells.cells.iter().map(|cell| cell.change).collect();
         assert_eq!(changes, [1, 0, 600]);
-        assert_eq!(cells.cells[2].peak, Some(720_000));
+        assert_eq!(cells.cells[2].peak, None, "a step within seconds tells no power");
         assert_eq!((cells.cells[0].known, cells.cells[2].known), (5, 8));
+    }
+
+    #[test]
+    fn a_peak_is_that_of_a_minute_or_more() {
+        let bounds = [0, 100, 10_000];
+        let mut cells = Cells::new(COUNTER, &bounds);
+        // 1 Wh each 20 s, counted in whole Wh; then 5 Wh in a minute, half of it in the next span; a gap.
+        let mut list: Vec<(i64, i64)> = (0..=70).map(|at| (at, at / 20 * 1000)).collect();
+        list.extend([(130, 8000), (4000, 9000)]);
+        cells.series(&points(&list));
+        assert_eq!(cells.cells[0].peak, Some(257_143), "5 Wh in 70 s");
+        assert_eq!(cells.cells[1].peak, Some(257_143));
     }
 
     #[test]
