@@ -12,7 +12,7 @@ COPY protocols/Cargo.toml protocols/
 RUN mkdir -p src benches protocols/src protocols/benches \
     && touch src/lib.rs protocols/src/lib.rs \
     && for target in src/main benches/broker benches/broker_fuzz \
-            benches/gateway protocols/benches/decode; do \
+            benches/gateway benches/history benches/journal protocols/benches/decode; do \
            echo 'fn main() { std::process::exit(1) }' > "$target.rs"; \
        done \
     && cargo build --release --locked --bin meterbridge \
