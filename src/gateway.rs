@@ -88,6 +88,10 @@ impl Gateway {
         let history = history
             .map(|settings| History::open(&config.data_dir, settings, metrics.clone()))
             .transpose()?;
+        if history.is_some() {
+            // Before the first record: a cursor that is new begins at the end of what is there.
+            journal.cursor(history::CURSOR)?;
+        }
         let tokens = Tokens::load(&config.data_dir)?;
         let broker = open_broker(config).await?;
         let web = bind_web(config).await?;

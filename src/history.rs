@@ -43,6 +43,7 @@ use tokio::sync::mpsc;
 use self::open::Open;
 use self::plan::Plan;
 use self::recorder::Became;
+pub(crate) use self::recorder::CURSOR;
 use crate::journal::{JournalError, database};
 use crate::metrics::Metrics;
 use crate::model::{Device, Milli, SensorId};

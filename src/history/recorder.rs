@@ -421,7 +421,7 @@ fn holds(milli: i64) -> bool {
 }
 
 /// The name of the journal's cursor.
-pub(super) const CURSOR: &str = "history";
+pub(crate) const CURSOR: &str = "history";
 /// A clock that says so has not been set.
 const EARLIEST: i64 = 1_234_567_890;
 /// Readings older than 15 days, or more than a minute ahead, are not believed.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::CURSOR;
 use super::open::Open;
-use super::recorder::{CURSOR, Recorder};
+use super::recorder::Recorder;
 use super::retention;
 use super::{HistoryError, Published, Shared};
 use crate::broker::{Link, Message, QoS};
