@@ -217,6 +217,9 @@ pub struct DecodeOptions {
     pub protocol: DecodedProtocol,
     /// The file to read [default: stdin]
     pub file: Option<PathBuf>,
+    /// The key of encrypted telegrams (dsmr), 32 hex digits
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
 }
 
 /// What `meterbridge decode` knows by name.
