@@ -33,7 +33,7 @@ pub(super) enum Command {
     /// Run the gateway with simulated meters, and say what to look at
     Demo(ConfigOptions),
     /// Simulate meters, against any gateway
-    Simulate(SimulateOptions),
+    Simulate(Box<SimulateOptions>),
     /// Check the configuration and print every mistake
     Check(ConfigOptions),
     /// Print the configuration in force, each value with its origin

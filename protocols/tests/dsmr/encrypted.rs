@@ -101,6 +101,30 @@ fn a_wrong_byte_costs_its_frame_only() {
 }
 
 #[test]
+fn any_size_of_reads_gives_the_same_and_every_byte_is_accounted_for() {
+    let bytes = capture("encrypted-luxembourg.bin");
+    let mut wrong = bytes.clone();
+    wrong[400] ^= 1;
+    let mut stream = b"\xDB\x08noise\xDB".to_vec();
+    for at in [5, 13, 14, 300, bytes.len() - 1] {
+        stream.extend(&bytes[..at]);
+        stream.extend(&bytes);
+    }
+    stream.extend([&wrong[..], &capture("sweden.txt"), &bytes, &bytes[..200]].concat());
+    for (keys, good) in [(&[KEY][..], 7), (&[OTHER], 1), (&[], 1)] {
+        let whole = decode(keys, &stream, stream.len());
+        assert_eq!(frames(&whole).len(), good, "{whole:?}");
+        for size in (1..10).chain([100, 673, 1000]) {
+            assert_eq!(decode(keys, &stream, size), whole, "{keys:?}, reads of {size}");
+        }
+        let skipped: usize =
+            whole.iter().filter_map(|one| one.as_ref().err()).map(|e| e.bytes).sum();
+        let taken = (good - 1) * bytes.len() + capture("sweden.txt").len();
+        assert_eq!(skipped + taken, stream.len(), "{keys:?}");
+    }
+}
+
+#[test]
 fn what_is_inside_is_judged_like_any_telegram() {
     let seal = |inside: &[u8]| key(KEY).encrypt(TITLE, 1, inside).unwrap();
     let next = capture("encrypted-luxembourg.bin");
