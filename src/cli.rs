@@ -22,6 +22,8 @@ use self::arguments::{Cli, Command, RunOptions};
 use crate::bridge::Reload;
 use crate::config::watch::Watched;
 use crate::config::{self, ConfigErrors, Loaded, Source};
+use meter_protocols::dsmr::{BadKey, Key};
+
 use crate::decode;
 use crate::demo;
 use crate::doctor;
@@ -198,10 +200,21 @@ fn decode(options: &DecodeOptions) -> Exit {
             }
         },
     };
+    if options.key.is_some() && options.protocol != DecodedProtocol::Dsmr {
+        complain("--key: only the telegrams of dsmr are encrypted");
+        return Exit::Usage;
+    }
+    let keys: Vec<Key> = match options.key.iter().map(|key| key.parse()).collect() {
+        Ok(keys) => keys,
+        Err(error @ BadKey) => {
+            complain(&format!("--key: {error}"));
+            return Exit::Usage;
+        }
+    };
     let (out, err) = (io::stdout().lock(), io::stderr().lock());
     let outcome = match options.protocol {
         DecodedProtocol::Brultech => decode::brultech(input, out, err),
-        DecodedProtocol::Dsmr => decode::dsmr(input, out, err),
+        DecodedProtocol::Dsmr => decode::dsmr(input, keys, out, err),
         DecodedProtocol::Tmpo => decode::tmpo(input, options.file.as_deref(), out, err),
         DecodedProtocol::Smartmeter => {
             drop(err);

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meter_protocols::dsmr;
+
 use crate::adapters::brultech::{LinkSettings, Unit};
 use crate::adapters::fleet::{ChannelSettings, LinkId, MeterSettings};
 use crate::broker::{
@@ -34,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) links: Vec<(Make, MeterLink)>,
     /// What is configured of each link as a whole, in the same order.
     pub(crate) settings: Vec<LinkSettings>,
+    /// What opens the telegrams of encrypting customer ports on each link, in the same order.
+    pub(crate) keys: Vec<Vec<dsmr::Key>>,
     /// One per entry, with the make of the meter.
     pub(crate) meters: Vec<(Make, MeterSettings)>,
 }
@@ -70,7 +74,8 @@ pub(crate) fn homeassistant(config: &Config) -> homeassistant::Settings {
 /// Entries with the same link share it. Kinds and links that this version cannot serve were
 /// refused when the configuration was checked.
 pub(crate) fn plan(entries: &[Meter]) -> Plan {
-    let mut plan = Plan { links: Vec::new(), settings: Vec::new(), meters: Vec::new() };
+    let mut plan =
+        Plan { links: Vec::new(), settings: Vec::new(), keys: Vec::new(), meters: Vec::new() };
     let mut known: Vec<&Link> = Vec::new();
     for entry in entries {
         let (Some(make), Some(link)) = (make(entry.kind), meter_link(entry)) else { continue };
@@ -81,10 +86,12 @@ pub(crate) fn plan(entries: &[Meter]) -> Plan {
             known.push(&entry.link);
             let one_line = !matches!(link, MeterLink::Listen { .. });
             plan.settings.push(LinkSettings { one_line, ..LinkSettings::default() });
+            plan.keys.push(Vec::new());
             plan.links.push((make, link));
             plan.links.len() - 1
         });
         add_to_link(&mut plan.settings[place], entry);
+        add_key(&mut plan.keys[place], entry);
         plan.meters.push((make, meter_settings(entry, LinkId(place))));
     }
     plan
@@ -119,6 +126,14 @@ fn add_to_link(link: &mut LinkSettings, entry: &Meter) {
     link.serials.extend(entry.serial_number.clone());
     let fahrenheit = entry.temperature_unit == TemperatureUnit::Fahrenheit;
     link.fahrenheit.push((entry.serial_number.clone(), fahrenheit));
+}
+
+/// A key that is none was refused when the configuration was checked.
+fn add_key(keys: &mut Vec<dsmr::Key>, entry: &Meter) {
+    let key = entry.key.as_ref().and_then(|key| key.reveal().parse().ok());
+    if let Some(key) = key.filter(|key| !keys.contains(key)) {
+        keys.push(key);
+    }
 }
 
 impl MeterLink {

@@ -88,6 +88,8 @@ fn config_shows_each_value_with_its_origin() {
     }
 }
 
+const KEY: &str = "8F14E45FCEEA167A5A36DEDD4BEA2543";
+
 #[test]
 fn wrong_arguments_exit_64_and_help_0() {
     let there = given("");
@@ -102,6 +104,9 @@ fn wrong_arguments_exit_64_and_help_0() {
         &["simulate", "smartmeter", "--connect", "127.0.0.1:1"],
         &["simulate", "p1", "--connect", "127.0.0.1:1", "--http"],
         &["simulate", "gem", "--connect", "127.0.0.1:1", "--dsmr", "4"],
+        &["simulate", "gem", "--connect", "127.0.0.1:1", "--key", KEY],
+        &["simulate", "p1", "--connect", "127.0.0.1:1", "--dsmr", "tic", "--key", KEY],
+        &["simulate", "p1", "--connect", "127.0.0.1:1", "--key", "hunter2"],
         &["simulate", "flm02", "--listen", "127.0.0.1:1", "--halves"],
         &["simulate", "gem", "--connect", "127.0.0.1:1", "--listen", "127.0.0.1:1"],
         &["simulate", "gem", "--connect", "here"],
@@ -120,6 +125,8 @@ fn wrong_arguments_exit_64_and_help_0() {
         &["simulate", "gem", "--connect", "127.0.0.1:1", "--silent", "--swallow"],
         &["decode"],
         &["decode", "morse"],
+        &["decode", "brultech", "--key", KEY],
+        &["decode", "dsmr", "--key", "hunter2"],
         &["decode", "smartmeter"],
     ] {
         let output = program(there.path(), arguments);

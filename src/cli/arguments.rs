@@ -33,7 +33,7 @@ pub(super) enum Command {
     /// Run the gateway with simulated meters, and say what to look at
     Demo(ConfigOptions),
     /// Simulate meters, against any gateway
-    Simulate(SimulateOptions),
+    Simulate(Box<SimulateOptions>),
     /// Check the configuration and print every mistake
     Check(ConfigOptions),
     /// Print the configuration in force, each value with its origin
@@ -217,6 +217,9 @@ pub struct DecodeOptions {
     pub protocol: DecodedProtocol,
     /// The file to read [default: stdin]
     pub file: Option<PathBuf>,
+    /// The key of encrypted telegrams (dsmr), 32 hex digits
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
 }
 
 /// What `meterbridge decode` knows by name.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use meter_protocols::dsmr::BadKey;
 
 use super::{Exit, MannersOptions, SimulateOptions, complain, say, serve, start_logging};
 use crate::config::Config;
@@ -17,6 +18,9 @@ pub struct PortOptions {
     /// What the port speaks [default: 5]
     #[arg(long, value_name = "VERSION")]
     pub dsmr: Option<PortStandard>,
+    /// Encrypt the telegrams with this key, 32 hex digits, as the meters of Luxembourg do
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
     /// Have one byte of every tenth telegram wrong
     #[arg(long)]
     pub wrong_bytes: bool,
@@ -39,7 +43,7 @@ pub enum PortStandard {
     V5,
     /// Belgium: e-MUCS
     Belgium,
-    /// Luxembourg, decrypted
+    /// Luxembourg: encrypted with --key, decrypted without
     Luxembourg,
     /// Sweden
     Sweden,
@@ -52,6 +56,7 @@ impl PortOptions {
     pub(super) fn given(&self) -> Option<&'static str> {
         let flags = [
             (self.dsmr.is_some(), "--dsmr"),
+            (self.key.is_some(), "--key"),
             (self.wrong_bytes, "--wrong-bytes"),
             (self.halves, "--halves"),
         ];
@@ -65,6 +70,13 @@ pub(super) fn simulate(options: &SimulateOptions) -> Exit {
         complain(&objection);
         return Exit::Usage;
     }
+    let key = match options.port.key.as_deref().map(str::parse).transpose() {
+        Ok(key) => key,
+        Err(error @ BadKey) => {
+            complain(&format!("--key: {error}"));
+            return Exit::Usage;
+        }
+    };
     let direction = match (&options.connect, options.listen) {
         (Some(gateway), _) => Direction::Connect(gateway.to_string()),
         (None, Some(address)) => Direction::Listen(address),
@@ -77,6 +89,7 @@ pub(super) fn simulate(options: &SimulateOptions) -> Exit {
         meters: options.meters,
         interval: options.interval.unwrap_or(Duration::from_secs(usual)),
         seed: options.seed,
+        key,
         manners: PortManners {
             wrong_bytes: options.port.wrong_bytes,
             halves: options.port.halves,
@@ -110,6 +123,9 @@ fn standard(version: Option<PortStandard>) -> Standard {
 fn objection(options: &SimulateOptions) -> Option<String> {
     if let Some(flag) = options.fluksometer.given() {
         return Some(format!("{flag}: only a Fluksometer has that, a p1 port has not"));
+    }
+    if options.port.key.is_some() && options.port.dsmr == Some(PortStandard::Tic) {
+        return Some("--key: TIC is not encrypted".to_owned());
     }
     let MannersOptions {
         one_packet,

@@ -222,6 +222,10 @@ fn beginning(text: &str) -> String {
 
 /// Whether a value there may be one that must not be shown.
 fn is_secret(path: &KeyPath) -> bool {
+    let mut steps = path.steps();
+    if steps.next().as_deref() == Some("meters") && steps.next_back().as_deref() == Some("key") {
+        return true;
+    }
     path.steps().any(|step| {
         ["password", "users", "sinks", "url", "token"].iter().any(|word| step.contains(word))
     })

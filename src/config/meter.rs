@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::duration;
 use super::link::Link;
 use super::scalar::{HexId, Power};
+use super::secret::Secret;
 use crate::model::{Role, SensorType};
 
 /// One meter.
@@ -34,6 +35,8 @@ pub struct Meter {
     pub timeout: Timeout,
     /// Overrides the device id, so that the history of a replaced meter goes on.
     pub id: Option<HexId>,
+    /// Opens the telegrams of a customer port that encrypts: 32 hex digits, from the network operator.
+    pub key: Option<Secret>,
     /// No channel can draw more than this; a counter that says so is wrong, and not believed.
     pub power_ceiling: Power,
     /// What the meter's temperatures are in.
@@ -142,6 +145,7 @@ impl Default for Meter {
             polarity: Polarity::default(),
             timeout: Timeout::default(),
             id: None,
+            key: None,
             power_ceiling: Power { watts: 250_000.0 },
             temperature_unit: TemperatureUnit::default(),
             channels: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Read, Write};
 
 use meter_protocols::dsmr::{
-    Decoder, Frame, MBus, Measure, Phase, Reading, Registers, Telegram, TicFrame,
+    Decoder, Frame, Key, MBus, Measure, Phase, Reading, Registers, Telegram, TicFrame,
 };
 use serde_json::{Map, Number, Value, json};
 
@@ -12,13 +12,18 @@ use serde_json::{Map, Number, Value, json};
 ///
 /// `electricity` and `gas` are what a Fluksometer makes of the telegram: energy taken less energy given
 /// back, power with its sign, litres. Everything else has a name of its own; what a telegram does not
-/// have is left out.
+/// have is left out. Encrypted telegrams are opened with whichever of `keys` fits.
 ///
 /// # Errors
 /// When reading or writing fails. Bad input is no error.
-pub fn dsmr(mut input: impl Read, out: impl Write, mut err: impl Write) -> io::Result<()> {
+pub fn dsmr(
+    mut input: impl Read,
+    keys: Vec<Key>,
+    out: impl Write,
+    mut err: impl Write,
+) -> io::Result<()> {
     let mut out = BufWriter::new(out);
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::with_keys(keys);
     let mut piece = vec![0; super::PIECE_LENGTH];
     loop {
         let length = match input.read(&mut piece) {
@@ -196,7 +201,7 @@ mod tests {
 
     fn decoded(bytes: &[u8]) -> (Vec<Value>, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        dsmr(bytes, &mut out, &mut err).unwrap();
+        dsmr(bytes, Vec::new(), &mut out, &mut err).unwrap();
         let lines = String::from_utf8(out).unwrap();
         let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         (lines, String::from_utf8(err).unwrap())

@@ -17,6 +17,7 @@ pub(super) async fn build() -> Result<PortSimulator, SimulatorError> {
         meters: 1,
         interval: Duration::from_secs(1),
         seed: SEED,
+        key: None,
         manners: PortManners::default(),
     };
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

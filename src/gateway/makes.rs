@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use meter_protocols::brultech::Packet;
+use meter_protocols::dsmr::Key;
 use tokio_util::sync::CancellationToken;
 
 use super::open::{OpenLink, open_link};
@@ -36,6 +37,7 @@ pub(super) struct Plans {
     brultech_links: Vec<LinkSettings>,
     fluksometers: fluksometer::Plan,
     ports: Vec<MeterSettings>,
+    port_keys: Vec<Vec<Key>>,
     links: Vec<(Make, LinkId, OpenLink)>,
 }
 
@@ -53,7 +55,8 @@ impl Plans {
             links.extend(opened.map(|link| (make, LinkId(place), link)));
         }
         let (brultech_links, fluksometers) = (plan.settings, links::fluksometers(&config.meters));
-        Ok(Plans { brultech, brultech_links, fluksometers, ports, links })
+        let port_keys = plan.keys;
+        Ok(Plans { brultech, brultech_links, fluksometers, ports, port_keys, links })
     }
 
     /// Where meters can dial in.
@@ -115,6 +118,8 @@ pub(super) type Changers = Vec<(Make, ChangesIn)>;
 /// The adapters, wired and not started yet.
 pub(super) struct Makes {
     links: Vec<(Make, LinkId, OpenLink)>,
+    /// By link.
+    port_keys: Vec<Vec<Key>>,
     switchboard: Switchboard,
     brultech: (Adapter<brultech::Meter>, Operator),
     fluksometers: Adapter<fluksometer::Meter>,
@@ -172,6 +177,7 @@ impl Makes {
         let listeners = fluksometer::listeners(&plans.fluksometers, &kept.fluksometers, shared)?;
         let makes = Makes {
             links: plans.links,
+            port_keys: plans.port_keys,
             switchboard,
             brultech: (brultech, operator),
             fluksometers,
@@ -216,7 +222,11 @@ impl Makes {
                 }
                 Make::P1 => {
                     let mailbox = mailboxes.ports;
-                    let ears = move |peer| p1::Ears::new(id, peer, mailbox.clone(), counts.clone());
+                    let keys = self.port_keys.get(id.0).cloned().unwrap_or_default();
+                    let ears = move |peer| {
+                        p1::Ears::new(id, peer, mailbox.clone(), counts.clone())
+                            .with_keys(keys.clone())
+                    };
                     link.spawn(links, ears, stop, metrics);
                 }
                 // They have no ports of their own: the listeners above.

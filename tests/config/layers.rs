@@ -5,6 +5,7 @@ use std::path::Path;
 use meterbridge::config::Origin;
 use meterbridge::config::link::Link;
 use meterbridge::config::meter::Timeout;
+use meterbridge::config::secret::Secret;
 use meterbridge::config::size::ByteSize;
 use meterbridge::journal::Commit;
 use meterbridge::model::Role;
@@ -123,4 +124,37 @@ fn numbers_are_text_where_text_is_meant() {
         meter.channels.values().map(|channel| channel.name.as_deref().unwrap()).collect();
     assert_eq!(names, ["0x10", "no", "1.50"]);
     assert_eq!(config.data_dir, Path::new("007"));
+}
+
+#[test]
+fn the_key_of_a_port_is_masked_and_may_come_from_a_file() {
+    let key = "8F14E45FCEEA167A5A36DEDD4BEA2543";
+    // YAML takes the second for a number.
+    for key in [key, "12345678901234567890123456789012", "00000000000000000000000000001e10"] {
+        let there = given(&meter(&format!("    key: {key}\n")).replace("brultech", "p1"));
+        let loaded = there.loaded();
+        let kept = loaded.config.meters[0].key.as_ref().map(Secret::reveal);
+        assert_eq!(kept, Some(key));
+        let shown = format!("{}{:?}", loaded.listing(), loaded.config);
+        assert!(shown.contains("meters.0.key: ***") && !shown.contains(key), "{shown}");
+    }
+    let there = given(&meter("").replace("brultech", "p1"));
+    std::fs::write(there.path("key"), format!("{key}\n")).unwrap();
+    let path = there.path("key").display().to_string();
+    let there = there.env("METERBRIDGE__METERS__0__KEY_FILE", &path);
+    let kept = there.config().meters[0].key.as_ref().map(|key| key.reveal().to_owned());
+    assert_eq!(kept.as_deref(), Some(key));
+}
+
+#[test]
+fn a_wrong_key_is_explained_without_it() {
+    for key in ["8F14E45FCEEA167A5A36DEDD4BEA254", "[8F14E45FCEEA167A5A36DEDD4BEA2543]", "hunter22"]
+    {
+        let there = given(&meter(&format!("    key: {key}\n")).replace("brultech", "p1"));
+        for mistake in there.mistakes() {
+            assert!(mistake.contains("key"), "{mistake}");
+            assert!(!mistake.contains("8F14") && !mistake.contains("hunter22"), "{mistake}");
+        }
+        assert_eq!(there.mistakes().len(), 1);
+    }
 }

@@ -273,6 +273,19 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
             "broker:\n  external: {url: \"mqtts://me:y@nas\", password: x, ca: /nowhere/ca.pem}\n",
             &[("2:39", "is there twice"), ("2:52", "/nowhere/ca.pem cannot be read")],
         ),
+        // The keys of customer ports that encrypt.
+        (
+            &(meter("    key: 8F14E45FCEEA167A5A36DEDD4BEA2543\n")),
+            &[("5:5", "a brultech meter encrypts nothing: it is for p1")],
+        ),
+        (
+            &meter("    key: 8F14E45FCEEA167A5A36DEDD4BEA254\n").replace("brultech", "p1"),
+            &[("5:5", "meters[0].key: is no key: write the 32 hex digits")],
+        ),
+        (
+            &meter("    key: [1]\n").replace("brultech", "p1"),
+            &[("5:5", "meters[0].key: expected a text, found a list")],
+        ),
         // Fluksometers bring along what others are told.
         (&fluksometer("{mqtt: \"mqtt://flm:0\"}"), &[("4:12", "has nothing after host and port")]),
         (

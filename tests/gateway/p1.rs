@@ -1,6 +1,7 @@
 //! Smart meters by their customer port: telegrams in, the right numbers on MQTT and HTTP out; what is
 //! wrong or cut costs itself only; gas has a time of its own; totals never fall.
 
+mod encrypted;
 mod lines;
 mod requests;
 

@@ -4,6 +4,7 @@
 //! whose checksum or lines are wrong is looked through for the slash of a better one: the half of a
 //! telegram never costs the whole one behind it.
 
+use super::encrypted::Key;
 use super::judge::{self, Verdict};
 use super::skipped::{FrameError, SAMPLE, SkipReason};
 use super::{Telegram, TicFrame};
@@ -32,6 +33,7 @@ pub struct Decoder {
     quiet: bool,
     /// The meters whose telegrams have had a checksum, by their identification, the latest last.
     checked: Vec<String>,
+    keys: Vec<Key>,
     /// Bytes passed over that belong to no frame, and how they begin.
     between: usize,
     sample: Vec<u8>,
@@ -42,6 +44,13 @@ impl Decoder {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A decoder that opens encrypted telegrams with whichever of these keys fits. Telegrams that are not
+    /// encrypted are taken all the same.
+    #[must_use]
+    pub fn with_keys(keys: Vec<Key>) -> Self {
+        Self { keys, ..Self::default() }
     }
 
     /// Takes in what the link has read. Take the frames out before pushing more.
@@ -75,7 +84,7 @@ impl Decoder {
             }
             let checked =
                 |identification: &str| self.checked.iter().any(|one| one == identification);
-            match judge::judge(held, self.quiet, checked) {
+            match judge::judge(held, self.quiet, &self.keys, checked) {
                 Verdict::Wait => {
                     self.give_back_memory();
                     return None;

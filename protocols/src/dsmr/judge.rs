@@ -1,5 +1,6 @@
 //! What the bytes at the head of the buffer are: a frame, the beginning of one, or nothing.
 
+use super::encrypted::{self, Key};
 use super::skipped::SkipReason;
 use super::tic::{self, TicFrame};
 use super::{Frame, Telegram};
@@ -19,13 +20,18 @@ pub(super) enum Verdict {
 }
 
 /// Judges `held`. `quiet`: nothing more will come for now. `checked` tells of a meter's identification
-/// whether its telegrams have checksums.
-pub(super) fn judge(held: &[u8], quiet: bool, checked: impl Fn(&str) -> bool) -> Verdict {
+/// whether its telegrams have checksums. `keys` open encrypted frames.
+pub(super) fn judge(
+    held: &[u8],
+    quiet: bool,
+    keys: &[Key],
+    checked: impl Fn(&str) -> bool,
+) -> Verdict {
     match held {
         [] => Verdict::Wait,
         [b'/', ..] => telegram(held, quiet, checked),
         [tic::STX, ..] => tic_frame(held, quiet),
-        [ENCRYPTED, ..] => encrypted(held, quiet),
+        [encrypted::FIRST, ..] => encrypted(held, quiet, keys, checked),
         _ => Verdict::Nothing(to_next_start(held, 0)),
     }
 }
@@ -161,36 +167,58 @@ fn tic_frame(held: &[u8], quiet: bool) -> Verdict {
     }
 }
 
-/// General-glo-ciphering as Luxembourgish meters use it: the system title of the meter, then the
-/// length of what is encrypted.
-///
-/// Source: DLMS "Green Book" 8.3, table "general-glo-ciphering"; Luxmetering "Smarty P1" 1.1.3.
-fn encrypted(held: &[u8], quiet: bool) -> Verdict {
-    let fits = |(byte, at): (&u8, usize)| match at {
-        1 => *byte == TITLE_LENGTH,
-        10 => *byte == TWO_BYTES_OF_LENGTH,
-        13 => *byte == AUTHENTICATED_AND_ENCRYPTED,
-        _ => true,
+/// `keys`: those of the meters that may be on the link.
+fn encrypted(held: &[u8], quiet: bool, keys: &[Key], checked: impl Fn(&str) -> bool) -> Verdict {
+    let length = match encrypted::head(held, TELEGRAM_LIMIT) {
+        encrypted::Head::None => return Verdict::Nothing(to_next_start(held, 1)),
+        encrypted::Head::Whole(length) => length,
+        encrypted::Head::Unknown => usize::MAX,
     };
-    if !held.iter().zip(0..14).all(fits) {
-        return Verdict::Nothing(to_next_start(held, 1));
-    }
-    let length = match held.get(11..13) {
-        Some([high, low]) => 13 + usize::from(u16::from_be_bytes([*high, *low])),
-        _ => usize::MAX,
+    let Some(frame) = held.get(..length) else {
+        return if quiet { up_to_the_next(held, SkipReason::CutShort) } else { Verdict::Wait };
     };
-    if length != usize::MAX && length > TELEGRAM_LIMIT {
-        return Verdict::Nothing(to_next_start(held, 1));
+    let Some(inside) = keys.iter().find_map(|key| key.decrypt(frame)) else {
+        let reason = if keys.is_empty() { SkipReason::Encrypted } else { SkipReason::WrongKey };
+        return up_to_the_next(frame, reason);
+    };
+    match telegram(&inside, true, checked) {
+        Verdict::Frame(frame, _) => Verdict::Frame(frame, length),
+        Verdict::Bad(reason, _) => Verdict::Bad(reason, length),
+        Verdict::Wait | Verdict::Nothing(_) => Verdict::Bad(SkipReason::NoTelegramInside, length),
     }
-    if held.len() >= length.max(14) {
-        return Verdict::Bad(SkipReason::Encrypted, length);
+}
+
+/// A frame that was cut has the next one in the bytes that were to be its own. What is encrypted is as
+/// good as random: of all bytes that look like a start only a whole beginning is taken for one.
+fn up_to_the_next(frame: &[u8], reason: SkipReason) -> Verdict {
+    for at in 1..frame.len() {
+        let rest = frame.get(at..).unwrap_or_default();
+        let (begins, may_begin) = match rest.first() {
+            Some(b'/') => {
+                let head = head(rest);
+                (matches!(head, Head::Good), matches!(head, Head::Unknown))
+            }
+            Some(&encrypted::FIRST) => {
+                let head = encrypted::head(rest, TELEGRAM_LIMIT);
+                (
+                    matches!(head, encrypted::Head::Whole(_)),
+                    matches!(head, encrypted::Head::Unknown),
+                )
+            }
+            _ => continue,
+        };
+        match (begins, may_begin) {
+            (true, _) => return Verdict::Bad(SkipReason::CutShort, at),
+            (_, true) => return Verdict::Bad(reason, at),
+            _ => {}
+        }
     }
-    if quiet { Verdict::Bad(SkipReason::CutShort, to_next_start(held, 1)) } else { Verdict::Wait }
+    Verdict::Bad(reason, frame.len())
 }
 
 /// How many bytes from the first on are no start of anything, at least `from`.
 fn to_next_start(held: &[u8], from: usize) -> usize {
-    let is_start = |byte: &u8| matches!(*byte, b'/' | tic::STX | ENCRYPTED);
+    let is_start = |byte: &u8| matches!(*byte, b'/' | tic::STX | encrypted::FIRST);
     let rest = held.get(from..).unwrap_or_default();
     rest.iter().position(is_start).map_or(held.len(), |at| from + at)
 }
@@ -200,7 +228,3 @@ pub(super) const TELEGRAM_LIMIT: usize = 8192;
 const HEAD_LIMIT: usize = 64;
 /// A three-phase Tempo frame has under 400 bytes.
 const TIC_LIMIT: usize = 2048;
-const ENCRYPTED: u8 = 0xDB;
-const TITLE_LENGTH: u8 = 8;
-const TWO_BYTES_OF_LENGTH: u8 = 0x82;
-const AUTHENTICATED_AND_ENCRYPTED: u8 = 0x30;

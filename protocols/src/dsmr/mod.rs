@@ -7,6 +7,7 @@
 //!
 //! * `frame.rs`: the decoder; `judge.rs`: what it makes of the bytes before it; `skipped.rs`: what it
 //!   tells of bytes that are no frame
+//! * `encrypted.rs`: encrypted frames and the [`Key`] that opens them
 //! * `telegram.rs`: [`Telegram`], its lines as they are; `obis.rs`: their codes
 //! * `values.rs`: [`Measure`], a number with its unit; `time.rs`: [`Time`], local time with its mark
 //! * `reading.rs`: [`Reading`], what a telegram means, whatever the country
@@ -16,6 +17,7 @@
 //! 1.7 (Fluvius), "Smarty P1" (Luxmetering), "Branschrekommendation för lokalt kundgränssnitt" 1.3
 //! (Energiföretagen Sverige), and "Enedis-NOI-CPT_02E" (TIC).
 
+mod encrypted;
 mod frame;
 mod judge;
 mod obis;
@@ -26,6 +28,7 @@ mod tic;
 mod time;
 mod values;
 
+pub use encrypted::{BadKey, Key};
 pub use frame::{Decoder, Frame};
 pub use obis::Obis;
 pub use reading::{MBus, Phase, Reading, Registers};

@@ -36,8 +36,12 @@ pub enum SkipReason {
     Line(String),
     /// A telegram longer than any.
     TooLong,
-    /// An encrypted telegram.
+    /// An encrypted telegram, and no key is there.
     Encrypted,
+    /// An encrypted telegram that none of the keys opens, or that has a wrong byte.
+    WrongKey,
+    /// The key has opened a frame, and something else than a telegram was inside.
+    NoTelegramInside,
 }
 
 impl fmt::Display for SkipReason {
@@ -52,6 +56,10 @@ impl fmt::Display for SkipReason {
             Self::Line(line) => write!(f, "{line:?} is no line of a telegram"),
             Self::TooLong => f.write_str("the telegram has no end"),
             Self::Encrypted => f.write_str("the telegram is encrypted"),
+            Self::WrongKey => {
+                f.write_str("the telegram is encrypted, with another key or with a wrong byte")
+            }
+            Self::NoTelegramInside => f.write_str("what was encrypted is no telegram"),
         }
     }
 }

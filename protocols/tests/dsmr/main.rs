@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod captures;
+mod encrypted;
 mod resync;
 mod streams;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meter_protocols::dsmr::{Decoder, Frame, FrameError, SkipReason};
+use meter_protocols::dsmr::{Decoder, Frame, FrameError, Key, SkipReason};
 
 use super::measured::Measured;
 use crate::adapters::fleet::{Arrival, LinkId, Mailbox};
@@ -20,7 +20,10 @@ pub struct Ears {
     metrics: Metrics,
     skipped: usize,
     told: Option<Timestamp>,
-    told_of_encryption: bool,
+    /// Telegrams have come that could be read.
+    opened: bool,
+    /// What was said of encrypted telegrams, each once for the connection.
+    told_of_encryption: Vec<&'static str>,
     /// Bytes since the connection began, until a telegram comes.
     before_the_first: Option<usize>,
 }
@@ -36,9 +39,16 @@ impl Ears {
             metrics,
             skipped: 0,
             told: None,
-            told_of_encryption: false,
+            opened: false,
+            told_of_encryption: Vec::new(),
             before_the_first: Some(0),
         }
+    }
+
+    /// Opens encrypted telegrams with whichever of these keys fits.
+    pub fn with_keys(mut self, keys: Vec<Key>) -> Ears {
+        self.decoder = Decoder::with_keys(keys);
+        self
     }
 
     /// Hands on what the decoder has found. Waits for the adapter where it is behind, which slows the
@@ -56,6 +66,7 @@ impl Ears {
     async fn frame(&mut self, frame: &Frame, at: Timestamp) {
         self.metrics.packets.increment();
         self.before_the_first = None;
+        self.opened = true;
         let Some(measured) = Measured::of(frame) else {
             self.metrics.ignored_packets.increment();
             tracing::debug!(peer = self.peer, "a frame without the number of its meter");
@@ -71,14 +82,17 @@ impl Ears {
     fn skip(&mut self, error: &FrameError, at: Timestamp) {
         self.metrics.bad_frames.increment();
         self.metrics.skipped_bytes.add(error.bytes as u64);
-        if error.reason == SkipReason::Encrypted {
-            if !std::mem::replace(&mut self.told_of_encryption, true) {
-                tracing::warn!(
-                    peer = self.peer,
-                    "the meter encrypts its telegrams, as those of Luxembourg and Austria do: this \
-                     version cannot read them; put an adapter between that decrypts with the key of \
-                     your network operator, and sends plain telegrams"
-                );
+        let advice = match error.reason {
+            // One of many that were opened has a wrong byte.
+            SkipReason::WrongKey if self.opened => None,
+            ref reason => advice(reason),
+        };
+        if let Some(advice) = advice {
+            // A telegram is heard, so nothing is wrong with the line.
+            self.before_the_first = None;
+            if !self.told_of_encryption.contains(&advice) {
+                self.told_of_encryption.push(advice);
+                tracing::warn!(peer = self.peer, "{advice}");
             }
             return;
         }
@@ -117,6 +131,26 @@ impl Conversation for Ears {
 
     fn patience(&self) -> Duration {
         PATIENCE
+    }
+}
+
+/// What to do about encrypted telegrams that are not read.
+fn advice(reason: &SkipReason) -> Option<&'static str> {
+    match reason {
+        SkipReason::Encrypted => Some(
+            "the meter encrypts its telegrams, as those of Luxembourg do: ask your network operator \
+             for the key of the port, and write it as `key:` in the meter's entry",
+        ),
+        SkipReason::WrongKey => Some(
+            "the meter encrypts its telegrams, and one came that no `key:` of this link opens: compare the \
+             key with what your network operator has told you, and ask whether the network has an \
+             authentication key of its own, which this version does not know",
+        ),
+        SkipReason::NoTelegramInside => Some(
+            "the key fits, but what the meter encrypts are no telegrams of P1: this version cannot \
+             read them",
+        ),
+        _ => None,
     }
 }
 

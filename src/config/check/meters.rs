@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
+use meter_protocols::dsmr;
+
 use super::Check;
 use super::meter_faults::{channel_faults, name_fault, serial_fault};
 use crate::adapters::brultech::Unit;
@@ -29,6 +31,7 @@ impl Check<'_> {
             self.link(&key, &meter.link);
             self.polling(&key, meter);
             self.fluksometer(&key, meter);
+            self.key(&key, meter);
             if let Some(id) = meter.id {
                 self.id_used(&format!("{key}.id"), id, &mut ids);
             }
@@ -187,6 +190,21 @@ impl Check<'_> {
                 );
                 self.report(&format!("{key}.{name}"), message);
             }
+        }
+    }
+
+    /// What opens the telegrams of a port that encrypts. Nothing of it is ever told.
+    fn key(&mut self, key: &str, meter: &Meter) {
+        let Some(secret) = &meter.key else {
+            return;
+        };
+        let key = format!("{key}.key");
+        if meter.kind != Kind::P1 {
+            let message =
+                format!("a {} meter encrypts nothing: it is for p1, leave it out", meter.kind);
+            self.report(&key, message);
+        } else if let Err(error) = secret.reveal().parse::<dsmr::Key>() {
+            self.report(&key, error.to_string());
         }
     }
 

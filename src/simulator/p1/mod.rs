@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meter_protocols::dsmr::Key;
 use tokio_util::sync::CancellationToken;
 
 use super::{Direction, House, OpenLine, SimulatorError};
@@ -28,6 +29,8 @@ pub struct PortSimulation {
     pub interval: Duration,
     /// The same seed gives the same meters.
     pub seed: u64,
+    /// Encrypts the telegrams.
+    pub key: Option<Key>,
     /// How the line misbehaves.
     pub manners: PortManners,
 }
@@ -43,7 +46,7 @@ pub enum Standard {
     Dsmr5,
     /// Belgium, e-MUCS.
     Belgium,
-    /// Luxembourg, as it is after decryption.
+    /// Luxembourg; encrypted with a key, as it is after decryption without one.
     Luxembourg,
     /// Sweden.
     Sweden,
@@ -67,6 +70,7 @@ pub struct PortManners {
 pub struct PortSimulator {
     ports: Vec<Port>,
     interval: Duration,
+    key: Option<Key>,
     manners: PortManners,
     line: OpenLine,
 }
@@ -86,6 +90,7 @@ impl PortSimulator {
         Ok(PortSimulator {
             ports: (0..simulation.meters).map(port).collect(),
             interval: simulation.interval,
+            key: simulation.key.clone(),
             manners: simulation.manners,
             line: OpenLine::open(direction).await?,
         })

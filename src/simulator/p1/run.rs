@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meter_protocols::dsmr::Key;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -20,6 +21,7 @@ use crate::transport::Backoff;
 struct Choir {
     ports: Arc<[Port]>,
     interval: Duration,
+    key: Option<Key>,
     manners: PortManners,
     /// On a serial line what nobody reads is lost.
     lossy: bool,
@@ -27,8 +29,14 @@ struct Choir {
 
 /// Speaks for ever.
 pub(super) async fn run(simulator: PortSimulator) {
-    let PortSimulator { ports, interval, manners, line } = simulator;
-    let choir = |ports: Vec<Port>, lossy| Choir { ports: ports.into(), interval, manners, lossy };
+    let PortSimulator { ports, interval, key, manners, line } = simulator;
+    let choir = |ports: Vec<Port>, lossy| Choir {
+        ports: ports.into(),
+        interval,
+        key: key.clone(),
+        manners,
+        lossy,
+    };
     let mut speakers = JoinSet::new();
     match line {
         OpenLine::Connect(address) => {
@@ -107,8 +115,7 @@ impl Choir {
             }
             for port in self.ports.iter() {
                 count = count.wrapping_add(1);
-                let bytes =
-                    self.spoil(port.telegram(Timestamp::now().seconds()), count, &mut random);
+                let bytes = self.spoil(self.told_by(port, count), count, &mut random);
                 let written = timeout(PATIENCE, stream.write_all(&bytes)).await;
                 match written {
                     Ok(Err(error)) => return error,
@@ -117,6 +124,14 @@ impl Choir {
                 }
             }
         }
+    }
+
+    /// The telegram as the meter sends it.
+    fn told_by(&self, port: &Port, count: u32) -> Vec<u8> {
+        let telegram = port.telegram(Timestamp::now().seconds());
+        let encrypted =
+            self.key.as_ref().and_then(|key| key.encrypt(port.title(), count, &telegram));
+        encrypted.unwrap_or(telegram)
     }
 
     /// The telegram as the line delivers it.

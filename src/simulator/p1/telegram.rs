@@ -30,6 +30,12 @@ impl Port {
         Port { n, standard, house }
     }
 
+    /// What the meter is called in the frames of encrypted telegrams: its maker and a number.
+    pub(super) fn title(&self) -> [u8; 8] {
+        let [a, b, c, d] = self.n.to_be_bytes();
+        [b'S', b'I', b'M', 0, a, b, c, d]
+    }
+
     /// The telegram at this time, in Unix seconds.
     pub(crate) fn telegram(&self, at: i64) -> Vec<u8> {
         let level = self.house.grid(at as f64);

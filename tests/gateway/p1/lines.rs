@@ -18,17 +18,17 @@ async fn simulated(
     direction: Direction,
 ) -> Result<PortSimulator, SimulatorError> {
     let interval = Duration::from_millis(20);
-    let simulation = PortSimulation { standard, meters: 1, interval, seed: 1, manners };
+    let simulation = PortSimulation { standard, meters: 1, interval, seed: 1, key: None, manners };
     PortSimulator::build(&simulation, direction).await
 }
 
-fn run(simulator: PortSimulator) -> JoinSet<()> {
+pub(super) fn run(simulator: PortSimulator) -> JoinSet<()> {
     let mut task = JoinSet::new();
     task.spawn(simulator.run(CancellationToken::new()));
     task
 }
 
-fn any_port() -> Direction {
+pub(super) fn any_port() -> Direction {
     Direction::Listen(SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
