@@ -45,4 +45,5 @@ mod shutdown;
 mod simulated;
 mod talk;
 mod text;
+mod unheard;
 mod web;
