@@ -225,8 +225,8 @@ fn in_short(groups: &Groups, shape: Shape, fine: &[i64], limits: Limits) -> Vec<
 /// Whether a minute of this quarter can have been faster than `rate`, thousandths a second.
 fn can_be_too_fast(cell: &Cell, shape: Shape, rate: i64) -> bool {
     let Some(peak) = cell.peak else { return false };
-    // No minute moves further than its quarter, and one that is half unknown is no minute.
-    let least = if i64::from(cell.covered) >= QUARTER { MINUTE } else { MINUTE / 2 };
+    // No minute moves further than its quarter; where some of that is not known, it may be a short one.
+    let least = if i64::from(cell.covered) >= QUARTER { MINUTE } else { 1 };
     let enough = i128::from(rate) * i128::from(least);
     let up_at_most = i128::from(peak.max(0)) * i128::from(cell.covered) / 3600;
     if !shape.falls {

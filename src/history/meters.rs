@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use meter_protocols::flukso::tmpo::Block;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::History;
+use super::query::View;
+use super::{History, HistoryError};
 use crate::model::{Device, DeviceId, Sensor, SensorId};
 
 /// The meters in memory, and what is not on disk yet.
@@ -30,6 +32,29 @@ impl History {
             let place = device.sensors.iter().position(is_it)?;
             Some((Arc::clone(device), place))
         })
+    }
+}
+
+impl History {
+    /// A sensor's section in the newest block of its newest source, as JSON text: what there is where no
+    /// meter has the sensor any more. Blocking.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn section(&self, sensor: SensorId) -> Result<Option<String>, HistoryError> {
+        let Some(rid) = self.rids(sensor)?.pop() else { return Ok(None) };
+        let open = |open: &super::Open| {
+            let blocks = open.sources.get(&(sensor, rid))?;
+            blocks.last().map(|block| block.config.to_string())
+        };
+        let stored = |view: &View<'_>| {
+            let newest = view.listed(Some(rid))?.into_iter().max_by_key(|(_, place)| place.begin);
+            let Some((_, place)) = newest else { return Ok(None) };
+            let block = Block::from_gzip(&view.body(place.id)?).ok();
+            Ok(block.map(|block| block.config().to_owned()))
+        };
+        let (stored, open) = self.view(sensor, stored, open)?;
+        Ok(open.or(stored))
     }
 }
 

@@ -39,6 +39,7 @@ mod mistakes;
 mod noise;
 mod p1;
 mod past;
+mod rates;
 mod registry;
 mod serial;
 mod shutdown;

@@ -149,7 +149,14 @@ impl Question {
 async fn facts(world: &World, sensor: SensorId) -> Result<String, Refusal> {
     let known = world.sensor(sensor);
     let described = known.as_ref().and_then(|(meter, place)| meter.sensors.get(*place));
-    let mut facts = described.map(facts::of).ok_or_else(|| unknown(sensor))?;
+    let mut facts = match (described, &world.histories) {
+        (Some(described), _) => facts::of(described),
+        (None, Some(histories)) => {
+            let section = histories.ask(move |history| history.section(sensor)).await?;
+            facts::of_section(&section.ok_or_else(|| unknown(sensor))?)
+        }
+        (None, None) => return Err(unknown(sensor)),
+    };
     let latest = match &world.histories {
         Some(histories) => histories.ask(move |history| history.latest(sensor)).await?,
         None => None,

@@ -122,6 +122,17 @@ pub(super) fn of(sensor: &Sensor) -> Map<String, Value> {
     facts
 }
 
+/// The same of a sensor that no meter has any more, from its section in a block.
+pub(super) fn of_section(text: &str) -> Map<String, Value> {
+    let section: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    let keys = ["access", "type", "function", "class", "voltage", "current", "phase", "constant"];
+    let told = |key: &str| section.get(key).cloned().unwrap_or(Value::Null);
+    let mut facts: Map<String, Value> =
+        keys.map(|key| (key.to_owned(), told(key))).into_iter().collect();
+    facts.insert("enabled".to_owned(), json!(0));
+    facts
+}
+
 /// A row of `/device/<did>/sensor`. `n`: the number of its section in `config/sensor`.
 fn in_device(sensor: &Sensor, n: usize) -> Map<String, Value> {
     let own = own(sensor);
