@@ -149,10 +149,10 @@ fn a_meter_is_remembered_as_it_was_heard_last() {
     bench.push(&after, 0, BEGIN + 1, 2, true, BEGIN + 1);
     assert_eq!(bench.history.meter(after.id), Some(Arc::clone(&after)));
     let id = before.sensors[0].id;
-    let open = bench.history.section(id).unwrap();
+    let section = bench.history.section(id).unwrap();
     bench.tick(BEGIN + 300);
-    assert_eq!(bench.history.section(id).unwrap(), open);
-    assert!(open.is_some());
+    assert_eq!(bench.history.section(id).unwrap(), section);
+    assert!(section.is_some());
     let (again, _) = open(&bench.dir, 2, 10);
     assert_eq!(again.meter(after.id), Some(Arc::clone(&after)));
     assert_eq!(again.meter_of(after.sensors[0].id), Some((after, 0)));
