@@ -11,13 +11,16 @@
 //! | `open` | blocks whose window is not over |
 //! | `tables` | the stored ones |
 //! | `cells`, `summary` | what lies between readings, shared out over quarters of an hour |
-//! | `query`, `buckets` | what readers ask |
+//! | `query`, `buckets`, `flows` | what readers ask |
+//! | `meters` | the meters that were heard, also before the start |
 //! | `takeover` | blocks that a Fluksometer has made |
 //! | `retention` | what is kept how long |
 //! | `task` | the task that drives it |
 
 mod buckets;
 mod cells;
+mod flows;
+mod meters;
 mod open;
 mod plan;
 mod query;
@@ -40,6 +43,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
+use self::meters::Meters;
 use self::open::Open;
 use self::plan::Plan;
 use self::recorder::Became;
@@ -48,6 +52,7 @@ use crate::journal::{JournalError, database};
 use crate::metrics::Metrics;
 use crate::model::{Device, Milli, SensorId};
 
+pub use self::flows::{Flow, Limits};
 pub use self::takeover::{Refused, Taken};
 pub use self::task::Task;
 
@@ -164,6 +169,8 @@ struct Shared {
     bytes: AtomicI64,
     /// Sensors whose blocks are on our broker anyway.
     quiet: Mutex<HashSet<SensorId>>,
+    /// The meters as they were heard last, now or before the start.
+    meters: Mutex<Meters>,
     news: mpsc::Sender<Published>,
     metrics: Metrics,
 }
@@ -192,6 +199,7 @@ impl History {
             return Err(HistoryError::Newer { path });
         }
         let bytes = tables::totals(&connection).map_err(failed)?;
+        let meters = Meters::load(&connection).map_err(failed)?;
         metrics.history_bytes.set(bytes.unsigned_abs());
         let (news, told) = mpsc::channel(WAITING_NEWS);
         let shared = Arc::new(Shared {
@@ -202,6 +210,7 @@ impl History {
             idle: Mutex::default(),
             bytes: AtomicI64::new(bytes),
             quiet: Mutex::default(),
+            meters: Mutex::new(meters),
             news,
             metrics,
         });
@@ -250,8 +259,9 @@ impl Shared {
         self.metrics.history_bytes.set(now.max(0).unsigned_abs());
     }
 
-    /// Whose blocks need not be published, because the meter does so itself.
-    fn note_device(&self, device: &Device) {
+    /// Keeps in mind what a meter is, and whose blocks need not be published, because the meter does so itself.
+    fn note_device(&self, device: &Arc<Device>) {
+        self.meters.lock().note(device);
         let on_our_broker = device.own.as_ref().is_some_and(|own| own.on_our_broker);
         let mut quiet = self.quiet.lock();
         for sensor in &device.sensors {

@@ -155,7 +155,8 @@ impl Librarian {
         let outcome = match topic {
             SyncTopic::Request(device) => {
                 // On a broker that others share there are meters that answer for themselves.
-                let device = self.directory.device(device)?.device.clone();
+                let heard = self.directory.device(device).map(|heard| Arc::clone(&heard.device));
+                let device = heard.or_else(|| self.history.meter(device))?;
                 if speaks_for_itself(&device) {
                     return None;
                 }

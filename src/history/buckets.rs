@@ -154,7 +154,12 @@ impl History {
 }
 
 /// The blocks with a part of a span, the one before and the one behind.
-fn neighbourhood(view: &View<'_>, rid: u32, from: i64, to: i64) -> rusqlite::Result<Vec<Place>> {
+pub(super) fn neighbourhood(
+    view: &View<'_>,
+    rid: u32,
+    from: i64,
+    to: i64,
+) -> rusqlite::Result<Vec<Place>> {
     let all = view.blocks(rid, i64::MIN / 2, i64::MAX / 2)?;
     // Two more on each side: where blocks overlap, the nearest in the list may not be the nearest.
     let first = all.partition_point(|place| place.begin <= from).saturating_sub(2);

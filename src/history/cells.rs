@@ -152,7 +152,7 @@ impl<'a> Cells<'a> {
 }
 
 /// `change` × `part` / `whole`, rounded to the nearest.
-fn share(change: i64, part: i64, whole: i64) -> i64 {
+pub(super) fn share(change: i64, part: i64, whole: i64) -> i64 {
     let whole = i128::from(whole.max(1));
     let twice = 2 * i128::from(change) * i128::from(part) + whole;
     i64::try_from(twice.div_euclid(2 * whole)).unwrap_or(i64::MAX)

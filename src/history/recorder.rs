@@ -16,7 +16,7 @@ use super::cells::Shape;
 use super::open::{Open, OpenBlock, Pushed, Source};
 use super::plan::{Plan, Planner};
 use super::tables::{self, Rows};
-use super::{BlockKey, HistoryError, Published, Shared};
+use super::{BlockKey, HistoryError, Published, Shared, meters};
 use crate::journal::{Record, advance_in};
 use crate::model::{Device, DeviceId, Quantity, Recorded, SensorId, Value};
 use crate::publish::sensor_section_text;
@@ -154,7 +154,9 @@ impl Recorder {
         shared.give_back(connection);
         let behind = self.behind(&plans);
         let purge = now >= self.purge || now < self.purge - PURGE;
-        if plans.is_empty() && !purge && self.advanced == Some(behind) {
+        let meters = shared.meters.lock().unwritten();
+        let settled = self.advanced == Some(behind) && meters.is_empty();
+        if plans.is_empty() && !purge && settled {
             // Nothing to write: a disk that is not written to lasts longer.
             return Ok((Vec::new(), false));
         }
@@ -166,6 +168,7 @@ impl Recorder {
             for plan in &plans {
                 grown += apply(&transaction, plan, now)?;
             }
+            meters::write(&transaction, &meters)?;
             advance_in(&transaction, CURSOR, behind)?;
             Ok(grown)
         };
@@ -188,6 +191,7 @@ impl Recorder {
         }
         shared.metrics.history_open_blocks.set(open.len() as u64);
         drop(open);
+        shared.meters.lock().written(&meters);
         self.advanced = Some(behind);
         self.purge = if purge { now + PURGE } else { self.purge };
         shared.grow(grown);

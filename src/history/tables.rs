@@ -269,6 +269,11 @@ const TABLES: &str = "
         summary BLOB NOT NULL,
         body BLOB NOT NULL
     );
+    CREATE TABLE IF NOT EXISTS history_meter (
+        id INTEGER PRIMARY KEY,
+        did TEXT NOT NULL UNIQUE,
+        description TEXT NOT NULL
+    );
     CREATE UNIQUE INDEX IF NOT EXISTS history_place ON history_block (sensor, rid, level, bid);
     CREATE INDEX IF NOT EXISTS history_low ON history_block (level, bid)
         WHERE retired IS NULL AND level < 20;

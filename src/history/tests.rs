@@ -1,5 +1,6 @@
 //! The recorder with an explicit clock, on a file of its own.
 
+mod flows;
 mod kills;
 mod queries;
 mod readers;

@@ -39,6 +39,7 @@ use self::answer::Refusal;
 use super::histories::{Histories, Unreadable};
 use super::{Tokens, Web};
 use crate::command::directory::Directory;
+use crate::model::{Device, DeviceId, SensorId};
 
 pub(super) use self::params::Params;
 pub use self::recent::Recent;
@@ -116,6 +117,19 @@ fn world(web: &Web) -> Result<&World, Refusal> {
 }
 
 impl World {
+    /// A meter: as it is, or if it was not heard since the start, as it was.
+    fn device(&self, id: DeviceId) -> Option<Arc<Device>> {
+        let heard = self.directory.device(id).map(|heard| Arc::clone(&heard.device));
+        heard.or_else(|| self.histories.as_ref()?.meter(id))
+    }
+
+    /// The meter that has this sensor, of the same age, and the sensor's place in it.
+    fn sensor(&self, id: SensorId) -> Option<(Arc<Device>, usize)> {
+        let heard = self.directory.sensor(id);
+        let heard = heard.map(|(heard, place)| (Arc::clone(&heard.device), place));
+        heard.or_else(|| self.histories.as_ref()?.meter_of(id))
+    }
+
     fn histories(&self) -> Result<&Histories, Refusal> {
         let words = "this gateway keeps no histories: history.enabled is false";
         self.histories.as_ref().ok_or_else(|| Refusal::not_found(words))

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::command::router::Allowance;
 use crate::error::chain;
 use crate::history::{History, HistoryError};
+use crate::model::{Device, DeviceId, SensorId};
 
 /// The way to the histories. Clones are the same way.
 #[derive(Debug, Clone)]
@@ -29,6 +30,16 @@ impl Histories {
     pub fn new(history: History, zone: TimeZone) -> Histories {
         let turns = Arc::new(Semaphore::new(AT_ONCE));
         Histories { history, turns, failures: Arc::default(), zone }
+    }
+
+    /// A meter as it was heard last, before the start if need be.
+    pub(super) fn meter(&self, id: DeviceId) -> Option<Arc<Device>> {
+        self.history.meter(id)
+    }
+
+    /// The meter that has this sensor, as it was heard last, and the sensor's place in it.
+    pub(super) fn meter_of(&self, id: SensorId) -> Option<(Arc<Device>, usize)> {
+        self.history.meter_of(id)
     }
 
     /// The gateway's own time zone.

@@ -88,7 +88,7 @@ async fn told(
 ) -> Result<String, (StatusCode, String)> {
     let unreadable =
         |error: super::histories::Unreadable| (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-    let facts = Facts::of(directory, sensor);
+    let facts = Facts::of(directory, histories, sensor);
     if facts.is_none() {
         let latest = histories.ask(move |history| history.latest(sensor)).await;
         if latest.map_err(unreadable)?.is_none() {

@@ -71,7 +71,7 @@ pub(crate) async fn sensor(web: SocketAddr, channel: &str, quantity: &str) -> (S
     (sensor["id"].as_str().unwrap().to_owned(), sensor["token"].as_str().unwrap().to_owned())
 }
 
-async fn master(web: SocketAddr) -> String {
+pub(crate) async fn master(web: SocketAddr) -> String {
     let info = ask(web, "GET", "/api/info", "").await.json();
     info["master_token"].as_str().unwrap().to_owned()
 }

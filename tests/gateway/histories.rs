@@ -46,7 +46,7 @@ async fn with_past(readings: &[(i64, i64)]) -> (Site, Running, String) {
 
 /// Waits until a reading of this time is in the history. There is no event for it, and each question
 /// is an exchange with the gateway.
-async fn until_last(web: SocketAddr, last: i64) {
+pub(crate) async fn until_last(web: SocketAddr, last: i64) {
     let path = format!("/api/sensors/{}/history?resolution=raw&from={last}", past::sensor());
     within("the past in the history", async {
         loop {
@@ -273,13 +273,13 @@ async fn a_client_of_blocks_has_every_reading_once() {
 }
 
 /// Ends a gateway in the middle of whatever it does, and waits until nothing of it is left.
-async fn cut_off(site: &Site, gateway: Running) {
+pub(crate) async fn cut_off(site: &Site, gateway: Running) {
     drop(gateway);
     within("the end of the gateway", async { while site.build().await.is_err() {} }).await;
 }
 
 /// Blocks close and merge while the gateway takes the past in: a client asks until it has all.
-async fn until_synced(client: &mut Client, web: SocketAddr, readings: &[(i64, i64)]) {
+pub(crate) async fn until_synced(client: &mut Client, web: SocketAddr, readings: &[(i64, i64)]) {
     within("every reading by way of blocks", async {
         loop {
             client.sync(web).await;
@@ -294,17 +294,17 @@ async fn until_synced(client: &mut Client, web: SocketAddr, readings: &[(i64, i6
 }
 
 /// What a client of the broker hears of blocks.
-struct Listener {
+pub(crate) struct Listener {
     heard: Record<Heard>,
     client: AsyncClient,
     _task: JoinSet<()>,
 }
 
 /// Topic, payload, QoS, and whether it is retained.
-type Heard = (String, Vec<u8>, u8, bool);
+pub(crate) type Heard = (String, Vec<u8>, u8, bool);
 
 impl Listener {
-    async fn new(broker: SocketAddr) -> Self {
+    pub(crate) async fn new(broker: SocketAddr) -> Self {
         let mut options = MqttOptions::new("listener", broker.ip().to_string(), broker.port());
         options.set_max_packet_size(1 << 22, 1 << 22);
         let (client, mut events) = AsyncClient::new(options, 10);
@@ -331,12 +331,12 @@ impl Listener {
         Self { heard, client, _task: task }
     }
 
-    async fn say(&self, topic: &str, payload: impl Into<Vec<u8>>, retain: bool) {
+    pub(crate) async fn say(&self, topic: &str, payload: impl Into<Vec<u8>>, retain: bool) {
         self.client.publish(topic, QoS::AtLeastOnce, retain, payload).await.unwrap();
     }
 
     /// Waits for `count` messages whose topics begin so.
-    async fn until(&self, prefix: &str, count: usize) -> Vec<Heard> {
+    pub(crate) async fn until(&self, prefix: &str, count: usize) -> Vec<Heard> {
         let what = format!("{count} messages below {prefix}");
         let begins = |one: &&Heard| one.0.starts_with(prefix);
         self.heard

@@ -12,9 +12,9 @@ use super::align::Query;
 use super::answer::{self, Refusal};
 use super::credential::{self, Token};
 use super::params::Params;
-use super::rates::{self, Row, Stretch};
+use super::rates::{self, Row};
 use super::{World, facts, local, nights, world};
-use crate::history::{History, HistoryError};
+use crate::history::{Flow, History, HistoryError};
 use crate::model::{Recorded, SensorId, Timestamp};
 use crate::topic::Topic;
 use crate::web::Web;
@@ -147,19 +147,25 @@ impl Question {
 }
 
 async fn facts(world: &World, sensor: SensorId) -> Result<String, Refusal> {
-    let Some((meter, place)) = world.directory.sensor(sensor) else {
-        return Err(unknown(sensor));
+    let known = world.sensor(sensor);
+    let described = known.as_ref().and_then(|(meter, place)| meter.sensors.get(*place));
+    let mut facts = match (described, &world.histories) {
+        (Some(described), _) => facts::of(described),
+        (None, Some(histories)) => {
+            let section = histories.ask(move |history| history.section(sensor)).await?;
+            facts::of_section(&section.ok_or_else(|| unknown(sensor))?)
+        }
+        (None, None) => return Err(unknown(sensor)),
     };
     let latest = match &world.histories {
         Some(histories) => histories.ask(move |history| history.latest(sensor)).await?,
         None => None,
     };
-    let counter = meter.latest.get(place).and_then(|latest| latest.counter);
-    let latest = latest.or(counter.map(|value| (meter.at.seconds(), value)));
-    let mut facts = match meter.device.sensors.get(place) {
-        Some(sensor) => facts::of(sensor),
-        None => return Err(unknown(sensor)),
-    };
+    let now = world.directory.sensor(sensor).and_then(|(heard, place)| {
+        let counter = heard.latest.get(place)?.counter?;
+        Some((heard.at.seconds(), counter))
+    });
+    let latest = latest.or(now);
     facts.insert(
         "lastupdate".to_owned(),
         match latest {
@@ -176,8 +182,8 @@ async fn series(
     query: Query,
     factor: f64,
 ) -> Result<Vec<Row>, Refusal> {
-    let known = world.directory.sensor(sensor);
-    let known = known.and_then(|(meter, place)| meter.device.sensors.get(place).cloned());
+    let known = world.sensor(sensor);
+    let known = known.and_then(|(meter, place)| meter.sensors.get(place).cloned());
     if known.is_some_and(|sensor| sensor.recorded() != Some(Recorded::Counter)) {
         let words = format!("the sensor {sensor} counts nothing: there are no rates of it");
         return Err(Refusal::not_found(words));
@@ -201,14 +207,13 @@ fn rows(
         let nights = nights::spans(query, zone);
         // Night, day, night, day, and a night at the end.
         let bounds: Vec<i64> = nights.iter().flat_map(|(begin, end)| [*begin, *end]).collect();
-        let buckets = history.buckets(sensor, None, &bounds)?;
-        let spans: Vec<Stretch> = buckets.iter().step_by(2).map(Stretch::of).collect();
+        let flows = history.flows(sensor, &bounds, rates::LIMITS)?;
+        let spans: Vec<Flow> = flows.into_iter().step_by(2).collect();
         return Ok(Some(rates::nights(query, &nights, &spans, last, factor)));
     }
     let query = query.in_archive(last);
-    let buckets = history.buckets(sensor, None, &rates::bounds(query))?;
-    let stretches: Vec<Stretch> = buckets.iter().map(Stretch::of).collect();
-    Ok(Some(rates::rows(query, &stretches, last, factor)))
+    let flows = history.flows(sensor, &rates::bounds(query), rates::LIMITS)?;
+    Ok(Some(rates::rows(query, &flows, last, factor)))
 }
 
 fn unknown(sensor: SensorId) -> Refusal {

@@ -1,5 +1,7 @@
 //! Sensors as Flukso's server describes them: `param=all`, and the lists of a device and of a user.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
@@ -9,9 +11,9 @@ use serde_json::{Map, Value, json};
 use super::answer::{self, Refusal};
 use super::credential::Token;
 use super::params::Params;
-use super::world;
-use crate::command::directory::{Heard, Meter};
-use crate::model::{Channel, DeviceId, Milli, Quantity, Recorded, Sensor};
+use super::{World, world};
+use crate::command::directory::Meter;
+use crate::model::{Channel, Device, DeviceId, Milli, Quantity, Recorded, Sensor};
 use crate::web::Web;
 
 /// The sensors of a meter.
@@ -27,7 +29,7 @@ use crate::web::Web;
     (status = 200, description = "`[{\"sensor\",\"config\",\"port\",\"type\",\"subtype\",\"function\",\"kid\",\"data_type\"},…]`", body = Object),
     (status = 400, description = "Malformed", content_type = "text/plain", body = String),
     (status = 401, description = "Wrong token", content_type = "text/plain", body = String),
-    (status = 404, description = "No such meter was heard since the start", content_type = "text/plain", body = String),
+    (status = 404, description = "No such meter was ever heard", content_type = "text/plain", body = String),
 ))]
 pub(in crate::web) async fn of_device(
     State(web): State<Web>,
@@ -44,11 +46,11 @@ pub(in crate::web) async fn of_device(
     let callback = answer::callback(&params)?;
     token.opens_all(&world.tokens)?;
     answer::choose(&headers, &["application/json"])?;
-    let heard = world.directory.device(device);
-    let heard = heard.ok_or_else(|| {
-        Refusal::not_found(format!("no meter {device} was heard since the gateway started"))
+    let known = world.device(device);
+    let known = known.ok_or_else(|| {
+        Refusal::not_found(format!("no meter {device} was heard, and none is in the history"))
     })?;
-    let sensors = heard.device.sensors.iter().zip(1..);
+    let sensors = known.sensors.iter().zip(1..);
     let list = sensors.map(|(sensor, n)| Value::Object(in_device(sensor, n))).collect();
     Ok(answer::json(Value::Array(list).to_string(), callback))
 }
@@ -79,18 +81,26 @@ pub(in crate::web) async fn of_user(
     token.opens_all(&world.tokens)?;
     answer::choose(&headers, &["application/json"])?;
     let (ip, port) = asked_at(&headers);
-    let meters = world.directory.all();
-    let heard = meters.iter().filter_map(|meter| match meter {
-        Meter::Heard(heard) => Some(heard),
-        Meter::Expected(_) => None,
-    });
-    let sensors = heard.flat_map(|heard: &std::sync::Arc<Heard>| heard.device.sensors.iter());
+    let meters: Vec<_> =
+        world.directory.all().iter().filter_map(|one| device(world, one)).collect();
+    let sensors = meters.iter().flat_map(|device| device.sensors.iter());
     let list = sensors.map(|sensor| {
         let facts = of(sensor);
         json!({"sensor": sensor.id.to_string(), "type": facts["type"], "function": facts["function"],
             "ip": ip, "port": port})
     });
     Ok(answer::json(Value::Array(list.collect()).to_string(), callback))
+}
+
+/// A meter as it is; one that is expected, as it was when it was heard last.
+fn device(world: &World, meter: &Meter) -> Option<Arc<Device>> {
+    match meter {
+        Meter::Heard(heard) => Some(Arc::clone(&heard.device)),
+        Meter::Expected(expected) => {
+            let serial = expected.serial.as_ref()?;
+            world.histories.as_ref()?.meter(DeviceId::derive(expected.make, serial))
+        }
+    }
 }
 
 /// `param=all`, without `lastupdate`; null where the meter has no such thing.
@@ -109,6 +119,17 @@ pub(super) fn of(sensor: &Sensor) -> Map<String, Value> {
     let constant = sensor.constant.map(|thousandths| number(Milli(thousandths)));
     facts.insert("constant".to_owned(), constant.unwrap_or_else(|| told("constant")));
     facts.insert("enabled".to_owned(), json!(1));
+    facts
+}
+
+/// The same of a sensor that no meter has any more, from its section in a block.
+pub(super) fn of_section(text: &str) -> Map<String, Value> {
+    let section: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    let keys = ["access", "type", "function", "class", "voltage", "current", "phase", "constant"];
+    let told = |key: &str| section.get(key).cloned().unwrap_or(Value::Null);
+    let mut facts: Map<String, Value> =
+        keys.map(|key| (key.to_owned(), told(key))).into_iter().collect();
+    facts.insert("enabled".to_owned(), json!(0));
     facts
 }
 

@@ -1,98 +1,54 @@
-//! From what a counter did to the rows of Flukso's server: means, limits and what is not known.
+//! From what a counter did to the rows of Flukso's server: means, and what is not known.
 
 use std::fmt::Write as _;
 
-use super::align::{Query, Resolution};
-use crate::history::Bucket;
+use super::align::Query;
+use crate::history::{Flow, Limits};
 use crate::model::Milli;
-
-/// What is known of a counter over one span of time.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Stretch {
-    /// By how much it rose, in its unit.
-    pub(super) change: f64,
-    /// For how many of the span's seconds that is known.
-    pub(super) known: f64,
-}
-
-impl Stretch {
-    /// What a bucket tells. Between two readings a counter moves evenly, however far they are apart:
-    /// Flukso's server bridges gaps of up to a hundred days.
-    pub(super) fn of(bucket: &Bucket) -> Stretch {
-        let Some((begin, end)) = bucket.begin.zip(bucket.end) else {
-            return Stretch { change: 0.0, known: 0.0 };
-        };
-        let change = Milli(end.0 - begin.0).to_f64();
-        let span = (bucket.to - bucket.from) as f64;
-        // The mean per hour is over the time between readings: what lies before the first and after
-        // the last is no part of it.
-        let known = match bucket.mean {
-            Some(mean) if mean != 0.0 => (change * 3600.0 / mean).clamp(0.0, span),
-            _ => span,
-        };
-        Stretch { change, known }
-    }
-}
 
 /// A row: its time, and the value of the span before it where that is known.
 pub(super) type Row = (i64, Option<i64>);
 
-/// The seconds of the grid that rows of a resolution are made from. A minute is the server's own; what
-/// is asked for over weeks and years comes from sums over quarters of an hour and days.
-pub(super) fn grid(resolution: Resolution) -> i64 {
-    match resolution {
-        Resolution::Minute => 60,
-        Resolution::Quarter | Resolution::Day => 900,
-        Resolution::Week => 86_400,
-    }
-}
+/// What Flukso's server believes of a counter: gaps of a hundred days are bridged, and 20 units a second
+/// are the most.
+pub(super) const LIMITS: Limits = Limits { gap: 100 * 86_400, rate: Milli(20_000) };
 
-/// The ends of the spans that `query` needs, rising; one more than there are spans.
+/// The ends of the spans that the rows of `query` tell of, rising; one more than there are rows.
 pub(super) fn bounds(query: Query) -> Vec<i64> {
-    let end = query.end + query.resolution.seconds();
-    let step = grid(query.resolution);
-    (0..=(end - query.start) / step).map(|n| query.start + n * step).collect()
+    std::iter::once(query.start).chain(query.rows()).collect()
 }
 
 /// Rows from the spans between [`bounds`]. Nothing is said of a row that is not over yet at `last`,
 /// the latest reading. `factor`: from the counter's units per second to what is asked for.
-pub(super) fn rows(query: Query, stretches: &[Stretch], last: i64, factor: f64) -> Vec<Row> {
-    let step = grid(query.resolution);
-    let each = usize::try_from(query.resolution.seconds() / step).unwrap_or(1).max(1);
-    let means = stretches.chunks(each).map(|spans| mean(spans, each, step as f64));
-    let value = |time: i64, mean: Option<f64>| {
-        mean.filter(|_| time <= last).map(|mean| (mean * factor).round() as i64)
+pub(super) fn rows(query: Query, flows: &[Flow], last: i64, factor: f64) -> Vec<Row> {
+    let span = query.resolution.seconds();
+    let value = |(time, flow): (i64, &Flow)| {
+        let rate = rate(*flow, span).filter(|_| time <= last);
+        (time, rate.map(|rate| (rate * factor).round() as i64))
     };
-    query.rows().zip(means).map(|(time, mean)| (time, value(time, mean))).collect()
+    query.rows().zip(flows).map(value).collect()
 }
 
 /// Rows of nights, which lie at `spans`.
 pub(super) fn nights(
     query: Query,
     spans: &[(i64, i64)],
-    stretches: &[Stretch],
+    flows: &[Flow],
     last: i64,
     factor: f64,
 ) -> Vec<Row> {
-    let nights = query.rows().zip(spans).zip(stretches);
-    let value = |((time, (begin, end)), night): ((i64, &(i64, i64)), &Stretch)| {
-        let rate = rate(*night, (end - begin) as f64).filter(|_| *end <= last);
+    let nights = query.rows().zip(spans).zip(flows);
+    let value = |((time, (begin, end)), night): ((i64, &(i64, i64)), &Flow)| {
+        let rate = rate(*night, end - begin).filter(|_| *end <= last);
         (time, rate.map(|rate| (rate * factor).round() as i64))
     };
     nights.map(value).collect()
 }
 
-/// The mean rate of the spans that are known, if those are half of all.
-fn mean(spans: &[Stretch], all: usize, step: f64) -> Option<f64> {
-    let rates = spans.iter().filter_map(|span| rate(*span, step));
-    let (count, sum) = rates.fold((0, 0.0), |(count, sum), rate| (count + 1, sum + rate));
-    (count > 0 && count * 2 >= all).then(|| sum / count as f64)
-}
-
-/// The rate of one span, if half of it is known and the counter can have done that.
-fn rate(span: Stretch, step: f64) -> Option<f64> {
-    let rate = span.change / span.known;
-    (span.known > 0.0 && span.known * 2.0 >= step && rate.abs() <= LIMIT).then_some(rate)
+/// The mean per second of what is known of a span, if that is half of it.
+fn rate(flow: Flow, span: i64) -> Option<f64> {
+    let enough = flow.known > 0 && flow.known * 2 >= span.unsigned_abs();
+    enough.then(|| flow.change.to_f64() / flow.known as f64)
 }
 
 /// The factor of a unit.
@@ -143,11 +99,9 @@ const UNITS: [(&str, f64); 7] = [
     ("m3peryear", 31_536.0),
 ];
 
-/// Units of the counter per second, either way: what is beyond is no reading.
-const LIMIT: f64 = 20.0;
-
 #[cfg(test)]
 mod tests {
+    use super::super::align::Resolution;
     use super::super::params::Params;
     use super::*;
 
@@ -165,47 +119,19 @@ mod tests {
 
     #[test]
     fn rows_are_means_of_what_is_known() {
-        let (day, quarter) = (86_400, 900.0);
+        let day = 86_400;
         let query = Query { start: 0, end: day, resolution: Resolution::Day, nights: false };
-        assert_eq!(bounds(query).len(), 2 * 96 + 1);
-        let known = |change: f64, known: f64| Stretch { change, known };
-        // 47 quarters unknown, one half known, 48 at 15 Wh each.
-        let mut stretches = vec![known(0.0, 0.0); 47];
-        stretches.push(known(7.5, 450.0));
-        stretches.extend([known(15.0, quarter); 48]);
-        stretches.extend([known(30.0, quarter); 96]);
-        let told = |stretches: &[Stretch], last: i64| rows(query, stretches, last, 3600.0);
-        assert_eq!(told(&stretches, 2 * day), [(day, Some(60)), (2 * day, Some(120))]);
-        assert_eq!(told(&stretches, 2 * day - 1), [(day, Some(60)), (2 * day, None)]);
-        // One more unknown makes it less than half.
-        stretches[47] = known(7.5, 449.0);
-        stretches[48] = known(0.0, 0.0);
-        assert_eq!(told(&stretches, 2 * day)[0], (day, None));
-        // 20 units a second are the most, either way.
-        stretches[..96].fill(known(-18_000.0, quarter));
-        assert_eq!(told(&stretches, 2 * day)[0], (day, Some(-72_000)));
-        stretches[..96].fill(known(18_000.1, quarter));
-        assert_eq!(told(&stretches, 2 * day)[0], (day, None));
-        stretches[..48].fill(known(90.0, quarter));
-        assert_eq!(told(&stretches, 2 * day)[0], (day, Some(360)));
-    }
-
-    #[test]
-    fn a_bucket_tells_how_much_of_it_is_known() {
-        let bucket = |change: i64, mean: f64| Bucket {
-            from: 0,
-            to: 900,
-            begin: Some(Milli(5)),
-            end: Some(Milli(5 + change)),
-            mean: Some(mean),
-            ..Bucket::default()
-        };
-        // 1.5 Wh at 12 W: half of the quarter.
-        assert_eq!(Stretch::of(&bucket(1500, 12.0)), Stretch { change: 1.5, known: 450.0 });
-        assert_eq!(Stretch::of(&bucket(-1500, -6.0)), Stretch { change: -1.5, known: 900.0 });
-        assert_eq!(Stretch::of(&bucket(0, 0.0)), Stretch { change: 0.0, known: 900.0 });
-        let nothing = Bucket { from: 0, to: 900, ..Bucket::default() };
-        assert_eq!(Stretch::of(&nothing), Stretch { change: 0.0, known: 0.0 });
+        assert_eq!(bounds(query), [0, day, 2 * day]);
+        let known = |change: i64, known: u64| Flow { change: Milli(change), known };
+        // Half a day at 60 W, and a whole one at 120 W.
+        let flows = [known(720_000, 43_200), known(2_880_000, 86_400)];
+        let told = |flows: &[Flow], last: i64| rows(query, flows, last, 3600.0);
+        assert_eq!(told(&flows, 2 * day), [(day, Some(60)), (2 * day, Some(120))]);
+        assert_eq!(told(&flows, 2 * day - 1), [(day, Some(60)), (2 * day, None)]);
+        // One second less is less than half.
+        let flows = [known(720_000, 43_199), known(0, 86_400)];
+        assert_eq!(told(&flows, 2 * day), [(day, None), (2 * day, Some(0))]);
+        assert_eq!(told(&[Flow::default(); 2], 2 * day), [(day, None), (2 * day, None)]);
     }
 
     #[test]

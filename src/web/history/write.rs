@@ -1,6 +1,7 @@
 //! A history as JSON and as CSV.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -11,6 +12,7 @@ use super::ask::Ask;
 use super::steps::Step;
 use crate::command::directory::Directory;
 use crate::model::{Milli, Recorded, SensorId, Unit};
+use crate::web::Histories;
 
 /// The history of a sensor.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,7 +34,7 @@ pub(super) struct HistoryView {
     readings: Option<Vec<(i64, f64)>>,
 }
 
-/// What a sensor is. All but its id is null for one that was not heard since the gateway started.
+/// What a sensor is, as its meter said last. All but its id is null where nobody knows any more.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Facts {
     /// Sensor id.
@@ -75,9 +77,16 @@ pub(super) struct BucketView {
 
 impl Facts {
     /// What the meters say of it; `None` when none has it.
-    pub(super) fn of(directory: &Directory, sensor: SensorId) -> Option<Facts> {
-        let (meter, place) = directory.sensor(sensor)?;
-        let sensor = meter.device.sensors.get(place)?;
+    /// The last time they were heard, if need be.
+    pub(super) fn of(
+        directory: &Directory,
+        histories: &Histories,
+        sensor: SensorId,
+    ) -> Option<Facts> {
+        let heard = directory.sensor(sensor);
+        let heard = heard.map(|(heard, place)| (Arc::clone(&heard.device), place));
+        let (meter, place) = heard.or_else(|| histories.meter_of(sensor))?;
+        let sensor = meter.sensors.get(place)?;
         let counts = sensor.recorded() == Some(Recorded::Counter);
         let (factor, rate) = match (counts, sensor.counter, sensor.gauge) {
             (false, _, gauge) => (1.0, gauge),
@@ -91,7 +100,7 @@ impl Facts {
         let unit = if counts { sensor.counter } else { sensor.gauge };
         Some(Facts {
             sensor: sensor.id.to_string(),
-            meter: Some(meter.device.name.to_string()),
+            meter: Some(meter.name.to_string()),
             name: Some(sensor.name.to_string()),
             quantity: Some(sensor.quantity.as_str()),
             unit: unit.map(Unit::as_str),
