@@ -27,6 +27,8 @@ pub(super) struct Cell {
     /// The greatest: of gauges a reading, of counters the change per hour over a minute or more: in less,
     /// the steps of a counter would be taken for power. Thousandths.
     pub(super) peak: Option<i64>,
+    /// Of counters: the greatest change per hour between two readings, which tells what cannot be true.
+    pub(super) steepest: Option<i64>,
     /// Of gauges: thousandths times seconds.
     pub(super) integral: i64,
 }
@@ -38,6 +40,7 @@ impl Cell {
         self.covered += other.covered;
         self.known += other.known;
         self.peak = self.peak.max(other.peak);
+        self.steepest = self.steepest.max(other.steepest);
         self.integral = self.integral.saturating_add(other.integral);
     }
 
@@ -104,11 +107,13 @@ impl<'a> Cells<'a> {
             change = 0;
         }
         let reached = |at: i64| share(change, at - before.at, length);
+        let rate = share(change, 3600, length);
         self.each(before.at, after.at, |cell, begin, end| {
             let seconds = (end - begin) as u32;
             cell.change = cell.change.saturating_add(reached(end) - reached(begin));
             cell.covered += seconds;
             cell.known += if length <= GAP { seconds } else { 0 };
+            cell.steepest = cell.steepest.max(Some(rate));
         });
         self.look_for_peak(before.at, after.at, change);
     }

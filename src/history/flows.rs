@@ -224,15 +224,15 @@ fn in_short(groups: &Groups, shape: Shape, fine: &[i64], limits: Limits) -> Vec<
 
 /// Whether a minute of this quarter can have been faster than `rate`, thousandths a second.
 fn can_be_too_fast(cell: &Cell, shape: Shape, rate: i64) -> bool {
-    let Some(peak) = cell.peak else { return false };
+    let Some(steepest) = cell.steepest else { return false };
     // No minute moves further than its quarter; where some of that is not known, it may be a short one.
     let least = if i64::from(cell.covered) >= QUARTER { MINUTE } else { 1 };
     let enough = i128::from(rate) * i128::from(least);
-    let up_at_most = i128::from(peak.max(0)) * i128::from(cell.covered) / 3600;
+    let up_at_most = i128::from(steepest.max(0)) * i128::from(cell.covered) / 3600;
     if !shape.falls {
-        return i128::from(peak) > i128::from(rate) * 3600 && i128::from(cell.change) > enough;
+        return i128::from(steepest) > i128::from(rate) * 3600 && i128::from(cell.change) > enough;
     }
-    let fast = i128::from(peak) > i128::from(rate) * 3600 && up_at_most > enough;
+    let fast = i128::from(steepest) > i128::from(rate) * 3600 && up_at_most > enough;
     // How far down it went is what it went up less what remained of that.
     fast || up_at_most - i128::from(cell.change) > enough
 }

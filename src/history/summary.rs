@@ -46,18 +46,24 @@ impl Summary {
         put_signed(&mut bytes, self.tail.at - self.head.at);
         put_signed(&mut bytes, self.tail.milli.wrapping_sub(self.head.milli));
         put(&mut bytes, self.quarters.len() as u64);
-        let mut before = 0_i64;
+        let mut before = (0_i64, 0_i64);
         for cell in &self.quarters {
             let apart = cell.known != cell.covered;
-            let flags = u64::from(cell.peak.is_some()) | u64::from(apart) << 1;
-            put(&mut bytes, u64::from((QUARTER as u32).saturating_sub(cell.covered)) << 2 | flags);
+            let flags = u64::from(cell.peak.is_some())
+                | u64::from(apart) << 1
+                | u64::from(cell.steepest.is_some()) << 2;
+            put(&mut bytes, u64::from((QUARTER as u32).saturating_sub(cell.covered)) << 3 | flags);
             if apart {
                 put(&mut bytes, u64::from(cell.known));
             }
             put_signed(&mut bytes, if self.shape.counter { cell.change } else { cell.integral });
             if let Some(peak) = cell.peak {
-                put_signed(&mut bytes, peak.wrapping_sub(before));
-                before = peak;
+                put_signed(&mut bytes, peak.wrapping_sub(before.0));
+                before.0 = peak;
+            }
+            if let Some(steepest) = cell.steepest {
+                put_signed(&mut bytes, steepest.wrapping_sub(before.1));
+                before.1 = steepest;
             }
         }
         bytes
@@ -79,7 +85,7 @@ impl Summary {
             return None;
         }
         let mut quarters = Vec::with_capacity(count as usize);
-        let mut before = 0_i64;
+        let mut before = (0_i64, 0_i64);
         for _ in 0..count {
             quarters.push(decode_cell(bytes, shape, &mut before)?);
         }
@@ -87,10 +93,10 @@ impl Summary {
     }
 }
 
-fn decode_cell(bytes: &mut &[u8], shape: Shape, before: &mut i64) -> Option<Cell> {
+fn decode_cell(bytes: &mut &[u8], shape: Shape, before: &mut (i64, i64)) -> Option<Cell> {
     let first = take(bytes)?;
     let mut cell = Cell::default();
-    cell.covered = (QUARTER as u32).saturating_sub(u32::try_from(first >> 2).ok()?);
+    cell.covered = (QUARTER as u32).saturating_sub(u32::try_from(first >> 3).ok()?);
     cell.known = cell.covered;
     if first & 2 != 0 {
         cell.known = u32::try_from(take(bytes)?).ok()?;
@@ -102,8 +108,12 @@ fn decode_cell(bytes: &mut &[u8], shape: Shape, before: &mut i64) -> Option<Cell
         cell.integral = value;
     }
     if first & 1 != 0 {
-        *before = before.wrapping_add(take_signed(bytes)?);
-        cell.peak = Some(*before);
+        before.0 = before.0.wrapping_add(take_signed(bytes)?);
+        cell.peak = Some(before.0);
+    }
+    if first & 4 != 0 {
+        before.1 = before.1.wrapping_add(take_signed(bytes)?);
+        cell.steepest = Some(before.1);
     }
     Some(cell)
 }
@@ -120,7 +130,7 @@ pub(super) fn quarters(from: i64, to: i64) -> Vec<i64> {
     bounds
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// A block of 2^20 s touches 1,167 quarters at most.
 const MOST_QUARTERS: u64 = 1200;
 
