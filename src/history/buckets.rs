@@ -60,7 +60,7 @@ impl History {
         let stored = |view: &View<'_>| {
             let mut summaries = Vec::new();
             for place in neighbourhood(view, rid, from, to)? {
-                summaries.extend(Summary::decode(&view.summary(place.id)?));
+                summaries.extend(view.summary(place.id)?);
             }
             Ok(summaries)
         };
@@ -118,7 +118,7 @@ impl History {
         let stored = |view: &View<'_>| {
             let (mut points, mut shape) = (Vec::new(), None);
             for place in neighbourhood(view, rid, from, to)? {
-                let Some(summary) = Summary::decode(&view.summary(place.id)?) else { continue };
+                let Some(summary) = view.summary(place.id)? else { continue };
                 shape = Some(summary.shape);
                 let (head, tail) = (summary.head, summary.tail);
                 if tail.at < from || head.at > to {

@@ -65,7 +65,7 @@ impl History {
         let stored = |view: &View<'_>| {
             let mut parts = fresh.get().cloned().unwrap_or_default();
             for place in neighbourhood(view, rid, *from, *to)? {
-                let summary = Summary::decode(&view.summary(place.id)?);
+                let summary = view.summary(place.id)?;
                 parts.extend(summary.map(|summary| Part { summary, from: Kept::Stored(place) }));
             }
             parts.sort_by_key(|part| part.summary.head.at);

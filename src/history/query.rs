@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use meter_protocols::flukso::tmpo::{self, Block, Point, span};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::summary::Summary;
 use super::tables;
 use super::{BlockKey, History, HistoryError, Series, Tail};
 use crate::model::{Milli, SensorId};
@@ -221,9 +222,18 @@ impl View<'_> {
         Ok(tables::body(self.connection, id)?.0)
     }
 
-    pub(super) fn summary(&self, id: i64) -> rusqlite::Result<Vec<u8>> {
+    /// A block in short: as it is stored, or made of the block where another version of this program
+    /// has stored it. `None` when neither can be read.
+    pub(super) fn summary(&self, id: i64) -> rusqlite::Result<Option<Summary>> {
         let find = "SELECT summary FROM history_block WHERE id = ?1";
-        self.connection.prepare_cached(find)?.query_row([id], |row| row.get(0))
+        let stored: Vec<u8> =
+            self.connection.prepare_cached(find)?.query_row([id], |row| row.get(0))?;
+        if let Some(summary) = Summary::decode(&stored) {
+            return Ok(Some(summary));
+        }
+        let Some(shape) = Summary::shape(&stored) else { return Ok(None) };
+        let block = Block::from_gzip(&self.body(id)?).ok();
+        Ok(block.and_then(|block| Summary::of(shape, block.points())))
     }
 
     /// The stored readings of a span of time. A block that cannot be read is passed over.

@@ -69,7 +69,13 @@ impl Summary {
         bytes
     }
 
-    /// Reads what was stored; `None` when it is damaged.
+    /// What kind of readings it is of, which every version has told in the same place.
+    pub(super) fn shape(bytes: &[u8]) -> Option<Shape> {
+        let flags = bytes.get(1)?;
+        Some(Shape { counter: flags & 1 != 0, falls: flags & 2 != 0 })
+    }
+
+    /// Reads what was stored; `None` when it is damaged, or of another version.
     pub(super) fn decode(mut bytes: &[u8]) -> Option<Summary> {
         let bytes = &mut bytes;
         let (version, flags) = (take(bytes)?, take(bytes)?);
