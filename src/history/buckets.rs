@@ -228,6 +228,10 @@ fn told(known: &Known, bounds: &[i64]) -> Vec<Bucket> {
             bucket.mean = Some(cell.integral as f64 / 1000.0 / seconds);
         }
         bucket.peak = cell.peak.map(|peak| peak as f64 / 1000.0);
+        if known.shape.counter && cell.covered >= 60 {
+            // The span is a minute or more itself, and need not begin where a peak was looked for.
+            bucket.peak = bucket.peak.into_iter().chain(bucket.mean).reduce(f64::max);
+        }
         bucket.known = u64::from(cell.known);
         bucket
     };
