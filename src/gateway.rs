@@ -159,6 +159,7 @@ impl Gateway {
         shutdown: CancellationToken,
     ) -> Result<Option<Box<Config>>, GatewayError> {
         self.log_doors();
+        let history = self.history().cloned();
         let kept = Kept::load(&self.store)?;
         let _lock = self.lock;
         let metrics = self.metrics.clone();
@@ -188,11 +189,7 @@ impl Gateway {
         let expected = kept.expected(&self.plans);
         let authored = publisher.authored();
         self.plans.know_our_own(&authored, &expected);
-        let here = (
-            self.broker.link(),
-            authored,
-            self.history.as_ref().map(|(history, _)| history.clone()),
-        );
+        let here = (self.broker.link(), authored, history.clone());
         let (makes, routes, owners) = Makes::new(self.plans, &kept, here, &ledger_queue, &metrics)?;
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =
@@ -200,7 +197,6 @@ impl Gateway {
         let directory = Directory::new(expected.into_iter());
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
-        let history = self.history.as_ref().map(|(history, _)| history.clone());
         let librarian = history.clone().map(|history| {
             let appearing = bus.subscribe(SYNC_QUEUE, metrics.dropped_updates.clone());
             let (link, meters) = (self.broker.link(), Arc::clone(&directory));

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use meter_protocols::brultech::Format;
 
 use crate::adapters::fleet::{ChannelSettings, MeterSettings, Standing};
-use crate::model::{
-    Channel, Device, DeviceId, Make, Model, Quantity, Sensor, SensorId, SensorType, Unit,
-};
+use crate::model::{Channel, Device, Make, Model, Quantity, Sensor, SensorId, SensorType, Unit};
 
 /// Clamps of a GEM. The 48-channel formats carry uninitialised memory above these unless an
 /// expansion board is there.
@@ -48,7 +46,7 @@ pub(super) fn device(
     standing: Standing,
     inputs: Inputs,
 ) -> Device {
-    let identity = settings.identity.as_deref().unwrap_or(serial);
+    let identity = settings.identity(serial);
     let mut list = List { identity, settings, sensors: Vec::new() };
     for n in 1..=clamps(inputs.model) as u8 {
         list.clamp(Channel::Ch(n), inputs.direction);
@@ -63,17 +61,7 @@ pub(super) fn device(
             .filter(|bit| inputs.temperatures & 1 << bit != 0)
             .for_each(|bit| list.push(Channel::T(bit + 1), Quantity::Temperature));
     }
-    Device {
-        id: settings.id.unwrap_or_else(|| DeviceId::derive(Make::Brultech, identity)),
-        make: Make::Brultech,
-        model: inputs.model,
-        serial: serial.into(),
-        name: settings.name.clone(),
-        adopted: standing != Standing::Configured,
-        new: standing == Standing::New,
-        sensors: list.sensors,
-        own: None,
-    }
+    settings.device(Make::Brultech, inputs.model, serial, standing, list.sensors)
 }
 
 struct List<'a> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::meter::{self, Medium};
-use crate::model::{Channel, DeviceId, Role, SensorId, SensorType};
+use crate::model::{Channel, Device, DeviceId, Make, Model, Role, Sensor, SensorId, SensorType};
 use crate::registry::record::Record;
 
 /// One entry under `meters:`.
@@ -160,6 +160,33 @@ impl ChannelSettings {
 }
 
 impl MeterSettings {
+    /// The serial number that ids of the meter `serial` are made of.
+    pub(crate) fn identity<'a>(&'a self, serial: &'a str) -> &'a str {
+        self.identity.as_deref().unwrap_or(serial)
+    }
+
+    /// The meter `serial`, which has this entry and these sensors.
+    pub(crate) fn device(
+        &self,
+        make: Make,
+        model: Model,
+        serial: &str,
+        standing: Standing,
+        sensors: Vec<Sensor>,
+    ) -> Device {
+        Device {
+            id: self.id.unwrap_or_else(|| DeviceId::derive(make, self.identity(serial))),
+            make,
+            model,
+            serial: serial.into(),
+            name: self.name.clone(),
+            adopted: standing != Standing::Configured,
+            new: standing == Standing::New,
+            sensors,
+            own: None,
+        }
+    }
+
     /// What a meter gets that no entry names.
     pub(in crate::adapters) fn adopted(name: Arc<str>, link: LinkId) -> MeterSettings {
         MeterSettings {

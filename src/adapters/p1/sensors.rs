@@ -8,7 +8,7 @@ use super::mbus::Attached;
 use super::measured::Measured;
 use crate::adapters::fleet::{MeterSettings, Standing};
 use crate::model::{
-    Channel, Device, DeviceId, Make, Model, Quantity, Role, Sensor, SensorId, SensorType, Unit,
+    Channel, Device, Make, Model, Quantity, Role, Sensor, SensorId, SensorType, Unit,
 };
 
 /// What of a meter's registers is known to be there, but for those of attached meters.
@@ -50,7 +50,7 @@ pub(super) fn device(
     known: Known,
     attached: &[Attached],
 ) -> Device {
-    let identity = settings.identity.as_deref().unwrap_or(serial);
+    let identity = settings.identity(serial);
     let mut list = List { identity, settings, sensors: Vec::new() };
     for (there, quantity) in [
         (known.import, Quantity::PPlus),
@@ -70,17 +70,7 @@ pub(super) fn device(
         }
     }
     attached.iter().for_each(|one| list.attached(one));
-    Device {
-        id: settings.id.unwrap_or_else(|| DeviceId::derive(Make::P1, identity)),
-        make: Make::P1,
-        model: Model::P1,
-        serial: serial.into(),
-        name: settings.name.clone(),
-        adopted: standing != Standing::Configured,
-        new: standing == Standing::New,
-        sensors: list.sensors,
-        own: None,
-    }
+    settings.device(Make::P1, Model::P1, serial, standing, list.sensors)
 }
 
 struct List<'a> {
