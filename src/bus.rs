@@ -3,6 +3,8 @@
 //! A queue that stays full drops its oldest update and counts it. Counters are cumulative, so a
 //! dropped update costs resolution and never energy.
 
+mod waveforms;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use tokio::sync::Notify;
 
 use crate::metrics::Counter;
 use crate::model::Update;
+
+pub use waveforms::{Wave, WaveQueue, Waveforms};
 
 /// A bounded queue that drops its oldest entry when it is full. Closed by the sender, it gives
 /// what is left and then ends.

@@ -103,6 +103,7 @@ fn make(kind: Kind) -> Option<Make> {
         Kind::Brultech => Some(Make::Brultech),
         Kind::Fluksometer => Some(Make::Fluksometer),
         Kind::P1 => Some(Make::P1),
+        // Wired where its links are.
         Kind::Smartmeter => None,
     }
 }
@@ -213,6 +214,7 @@ fn channel_settings(channel: &meter::Channel, btmon: bool) -> ChannelSettings {
         role: channel.role,
         btmon,
         multiplier: channel.multiplier,
+        scales: (channel.scale_v, channel.scale_i),
         kind: channel.medium.map(SensorType::from),
         constant: channel.constant,
         id: channel.id.map(|id| id.0.into()),

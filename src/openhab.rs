@@ -155,6 +155,7 @@ fn values(device: &Device) -> impl Iterator<Item = Value<'_>> {
             | Quantity::Q2
             | Quantity::Q3
             | Quantity::Q4
+            | Quantity::Apparent
             | Quantity::Vthd
             | Quantity::Ithd
             | Quantity::Alpha

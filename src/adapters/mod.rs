@@ -4,6 +4,7 @@ pub mod brultech;
 pub mod fleet;
 pub mod fluksometer;
 pub mod p1;
+pub mod smartmeter;
 
 use crate::model::{Control, Model};
 
@@ -11,6 +12,6 @@ use crate::model::{Control, Model};
 pub fn controls(model: Model) -> &'static [Control] {
     match model {
         Model::Gem | Model::Ecm1240 | Model::Ecm1220 => brultech::controls(model),
-        Model::Flm02 | Model::Flm03 | Model::P1 => &[],
+        Model::Flm02 | Model::Flm03 | Model::P1 | Model::Smartmeter | Model::Powermeter => &[],
     }
 }

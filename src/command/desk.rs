@@ -129,6 +129,7 @@ impl Desk {
             Make::Brultech => "a Brultech meter",
             Make::Fluksometer => "a Fluksometer",
             Make::P1 => "a smart meter's customer port",
+            Make::Smartmeter => "a SmartMeter",
         };
         let error = CommandError::Refused(format!("{whose} has no relay"));
         self.out.reply(meter.name(), Reply::failed(&echo("switch"), &error), Asker::Topic).await;
@@ -144,7 +145,9 @@ impl Desk {
         let Some(route) = self.routes.0.get(&meter.make()) else {
             let error = match meter.make() {
                 Make::P1 => CommandError::Refused(ONE_WAY.to_owned()),
-                Make::Brultech | Make::Fluksometer => CommandError::Unknown(request.command.name),
+                Make::Brultech | Make::Fluksometer | Make::Smartmeter => {
+                    CommandError::Unknown(request.command.name)
+                }
             };
             return Err((error, asker));
         };

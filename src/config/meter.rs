@@ -10,6 +10,7 @@ use super::duration;
 use super::link::Link;
 use super::scalar::{HexId, Power};
 use super::secret::Secret;
+use super::stream::Stream;
 use crate::model::{Role, SensorType};
 
 /// One meter.
@@ -41,6 +42,12 @@ pub struct Meter {
     pub power_ceiling: Power,
     /// What the meter's temperatures are in.
     pub temperature_unit: TemperatureUnit,
+    /// Samples, some thousand a second, and where they go; a SmartMeter or PowerMeter only.
+    pub stream: Option<Stream>,
+    /// Whose energy is believed; a SmartMeter or PowerMeter only.
+    pub energy: EnergySource,
+    /// The first level of the topics that a SmartMeter or PowerMeter uses on a broker.
+    pub base_topics: Vec<String>,
     /// What each physical channel measures, by the channel's key (`ch1`, `aux1`, `pulse1`, `t1`).
     pub channels: BTreeMap<String, Channel>,
 }
@@ -92,6 +99,19 @@ pub enum TemperatureUnit {
     Fahrenheit,
 }
 
+/// Whose energy is believed of a SmartMeter or PowerMeter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnergySource {
+    /// The meter's own total where it gives one, else that of its powers over time.
+    #[default]
+    Auto,
+    /// The meter's own total, or none.
+    Meter,
+    /// That of its powers over time.
+    Integrated,
+}
+
 /// What one physical channel measures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -102,6 +122,10 @@ pub struct Channel {
     pub role: Role,
     /// Factor on power, energy and current, for a clamp with another ratio.
     pub multiplier: f64,
+    /// Factor on sampled voltages.
+    pub scale_v: f64,
+    /// Factor on sampled currents.
+    pub scale_i: f64,
     /// What a pulse counts.
     #[serde(rename = "type")]
     pub medium: Option<Medium>,
@@ -148,6 +172,9 @@ impl Default for Meter {
             key: None,
             power_ceiling: Power { watts: 250_000.0 },
             temperature_unit: TemperatureUnit::default(),
+            stream: None,
+            energy: EnergySource::default(),
+            base_topics: vec!["powermeter".to_owned(), "SmartMeter".to_owned()],
             channels: BTreeMap::new(),
         }
     }
@@ -156,7 +183,16 @@ impl Default for Meter {
 impl Default for Channel {
     fn default() -> Self {
         let role = Role::default();
-        Self { name: None, role, multiplier: 1.0, medium: None, constant: None, id: None }
+        Self {
+            name: None,
+            role,
+            multiplier: 1.0,
+            scale_v: 1.0,
+            scale_i: 1.0,
+            medium: None,
+            constant: None,
+            id: None,
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub mod meter;
 pub mod scalar;
 pub mod secret;
 pub mod size;
+pub mod stream;
 pub mod watch;
 
 mod check;

@@ -230,7 +230,7 @@ impl Makes {
                     link.spawn(links, ears, stop, metrics);
                 }
                 // They have no ports of their own: the listeners above.
-                Make::Fluksometer => {}
+                Make::Fluksometer | Make::Smartmeter => {}
             }
         }
         mailboxes

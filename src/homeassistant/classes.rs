@@ -67,6 +67,7 @@ pub(super) fn entities(sensor: &Sensor) -> Vec<Entity> {
         | Quantity::Q2
         | Quantity::Q3
         | Quantity::Q4
+        | Quantity::Apparent
         | Quantity::Vthd
         | Quantity::Ithd
         | Quantity::Alpha

@@ -22,6 +22,8 @@ pub enum Make {
     Fluksometer,
     /// A customer port of a smart meter: P1 (DSMR and its kin) or TIC.
     P1,
+    /// voelkerb's SmartMeter and PowerMeter.
+    Smartmeter,
 }
 
 impl Make {
@@ -31,6 +33,7 @@ impl Make {
             Make::Brultech => "brultech",
             Make::Fluksometer => "fluksometer",
             Make::P1 => "p1",
+            Make::Smartmeter => "smartmeter",
         }
     }
 }
@@ -51,6 +54,10 @@ pub enum Model {
     Flm03,
     /// A smart meter behind its customer port.
     P1,
+    /// voelkerb's three-phase SmartMeter.
+    Smartmeter,
+    /// voelkerb's PowerMeter, a plug with a relay.
+    Powermeter,
 }
 
 impl Model {
@@ -63,6 +70,8 @@ impl Model {
             Model::Flm02 => "flm02",
             Model::Flm03 => "flm03",
             Model::P1 => "p1",
+            Model::Smartmeter => "smartmeter",
+            Model::Powermeter => "powermeter",
         }
     }
 
@@ -75,6 +84,8 @@ impl Model {
             Model::Flm02 => "Flukso FLM02",
             Model::Flm03 => "Flukso FLM03",
             Model::P1 => "DSMR smart meter",
+            Model::Smartmeter => "voelkerb SmartMeter",
+            Model::Powermeter => "voelkerb PowerMeter",
         }
     }
 }

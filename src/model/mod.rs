@@ -12,6 +12,7 @@ mod quantity;
 mod reading;
 mod seconds;
 mod total;
+mod waveform;
 
 pub use control::{Control, ControlKind, Scope};
 pub use counter::{Advance, Counter, GEM_PULSES_PER_SECOND};
@@ -26,3 +27,4 @@ pub use reading::{
 };
 pub use seconds::{Elapsed, Seconds};
 pub use total::Total;
+pub use waveform::{StreamInfo, WaveChannel, WaveKind, Waveform};

@@ -22,6 +22,8 @@ pub enum Quantity {
     Q3,
     /// Of the fourth quadrant.
     Q4,
+    /// Apparent power, VA.
+    Apparent,
     /// Voltage, RMS, V.
     Vrms,
     /// Current, RMS, A.
@@ -69,6 +71,7 @@ impl Quantity {
             Quantity::Q2 => "q2",
             Quantity::Q3 => "q3",
             Quantity::Q4 => "q4",
+            Quantity::Apparent => "apparent",
             Quantity::Vrms => "vrms",
             Quantity::Irms => "irms",
             Quantity::Pf => "pf",
@@ -96,6 +99,7 @@ impl Quantity {
         Some(match self {
             Quantity::PPlus | Quantity::PMinus | Quantity::Net => Unit::Watt,
             Quantity::Q1 | Quantity::Q2 | Quantity::Q3 | Quantity::Q4 => Unit::Var,
+            Quantity::Apparent => Unit::VoltAmpere,
             Quantity::Vrms | Quantity::Battery => Unit::Volt,
             Quantity::Irms => Unit::Ampere,
             Quantity::Pf | Quantity::Vthd | Quantity::Ithd | Quantity::Error => Unit::Count,
@@ -251,6 +255,8 @@ pub enum Unit {
     Var,
     /// VARh
     VarHour,
+    /// VA
+    VoltAmpere,
     /// Hz
     Hertz,
     /// °
@@ -289,6 +295,7 @@ impl Unit {
             Unit::Litre => "L",
             Unit::Var => "VAR",
             Unit::VarHour => "VARh",
+            Unit::VoltAmpere => "VA",
             Unit::Hertz => "Hz",
             Unit::Degree => "°",
             Unit::Percent => "%",

@@ -130,6 +130,7 @@ impl Record {
 
 impl ChannelRecord {
     fn settle(&mut self, base: Channel, mut overruled: impl FnMut(&'static str)) -> Channel {
+        let rest = base.clone();
         let ChannelRecord { name, role, multiplier, medium, constant } = self;
         let name = settle(name, base.name, |one, other| one == other, || overruled("name"));
         let role = settle(role, base.role, |one, other| one == other, || overruled("role"));
@@ -147,7 +148,7 @@ impl ChannelRecord {
             (one, other) => one.is_none() && other.is_none(),
         };
         let constant = settle(constant, base.constant, both_near, || overruled("constant"));
-        Channel { name, role, multiplier, medium, constant, id: base.id }
+        Channel { name, role, multiplier, medium, constant, ..rest }
     }
 
     fn ask(&mut self, request: &ChannelRequest, base: &Channel) {

@@ -74,6 +74,8 @@ pub struct ChannelSettings {
     pub btmon: bool,
     /// Scales power, energy and current.
     pub multiplier: f64,
+    /// Scale sampled voltages and sampled currents.
+    pub scales: (f64, f64),
     /// What a pulse input counts.
     pub kind: Option<SensorType>,
     /// L or Wh per pulse.
@@ -89,6 +91,7 @@ impl Default for ChannelSettings {
             role: Role::Load,
             btmon: false,
             multiplier: 1.0,
+            scales: (1.0, 1.0),
             kind: None,
             constant: None,
             id: None,
@@ -103,6 +106,8 @@ impl ChannelSettings {
             name: self.name.as_deref().map(str::to_owned),
             role: self.role,
             multiplier: self.multiplier,
+            scale_v: self.scales.0,
+            scale_i: self.scales.1,
             medium: match self.kind {
                 Some(SensorType::Electricity) => Some(Medium::Electricity),
                 Some(SensorType::Gas) => Some(Medium::Gas),
@@ -121,6 +126,7 @@ impl ChannelSettings {
             role: values.role,
             btmon: self.btmon,
             multiplier: values.multiplier,
+            scales: (values.scale_v, values.scale_i),
             kind: values.medium.map(SensorType::from),
             constant: values.constant,
             id: self.id,

@@ -1,0 +1,65 @@
+//! What links hand over of a meter, in the gateway's units.
+
+use std::sync::Arc;
+
+pub(crate) use crate::adapters::fleet::Presence;
+use crate::model::{Model, Timestamp};
+
+/// What a link hands over of one meter.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    /// The name that the device has given itself: all that is known of it on every way.
+    pub(crate) serial: Arc<str>,
+    /// SmartMeter or PowerMeter.
+    pub(crate) model: Model,
+    /// Whether it can be heard.
+    pub(crate) presence: Presence,
+    /// It speaks on the gateway's broker itself, under its own name.
+    pub(crate) on_our_broker: bool,
+    /// What is so now.
+    pub(crate) now: Option<Measured>,
+    /// What was so at times that are over, oldest first: after a stall.
+    pub(crate) past: Vec<(Timestamp, Measured)>,
+    /// Whether the relay is closed; `None`: not told, or there is none.
+    pub(crate) relay: Option<bool>,
+}
+
+/// What was measured at one moment, or over one second.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Measured {
+    /// Line by line; nothing for a PowerMeter.
+    pub(crate) lines: [Line; 3],
+    /// The whole meter: powers and currents in sum, the mean of the voltages.
+    pub(crate) whole: Line,
+    /// Hz.
+    pub(crate) frequency_hz: Option<f64>,
+    /// What has been counted.
+    pub(crate) energy: Option<Energy>,
+}
+
+/// One line. What the meter did not give is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Line {
+    /// W, negative where it is given back.
+    pub(crate) active_w: Option<f64>,
+    /// var, positive where the current lags.
+    pub(crate) reactive_var: Option<f64>,
+    /// VA.
+    pub(crate) apparent_va: Option<f64>,
+    /// P / S.
+    pub(crate) power_factor: Option<f64>,
+    /// V, RMS.
+    pub(crate) voltage_v: Option<f64>,
+    /// A, RMS.
+    pub(crate) current_a: Option<f64>,
+}
+
+/// Energy, by whoever counts it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Energy {
+    /// The meter's own totals, Wh: of the whole, and of lines where it tells.
+    Total { whole_wh: f64, lines_wh: [Option<f64>; 3] },
+    /// What has flowed since the measurement before, Wh, where the meter does not count: taken and
+    /// given back, of the whole and of each line.
+    Flowed { whole_wh: (f64, f64), lines_wh: [(f64, f64); 3] },
+}
