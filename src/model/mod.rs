@@ -4,24 +4,28 @@
 //! and later history, sinks and discovery) knows nothing else. Quantities are spelled as the
 //! topic tree spells them, values are exact thousandths, times are UTC.
 
+mod channel;
 mod control;
 mod counter;
 mod device;
+mod identity;
 mod latest;
+mod milli;
 mod quantity;
 mod reading;
 mod seconds;
+mod spelled;
 mod total;
 mod waveform;
 
+pub use channel::{Channel, Role};
 pub use control::{Control, ControlKind, Scope};
 pub use counter::{Advance, Counter, GEM_PULSES_PER_SECOND};
-pub use device::{
-    Channel, Device, DeviceId, Make, Model, OwnDocuments, OwnSection, Recorded, Role, Sensor,
-    SensorId,
-};
+pub use device::{Device, Make, Model, OwnDocuments, OwnSection, Recorded, Sensor};
+pub use identity::{DeviceId, SensorId};
 pub use latest::{Latest, Sum, is_clamp, summed_role};
-pub use quantity::{Milli, Quantity, SensorType, Unit};
+pub use milli::Milli;
+pub use quantity::{Quantity, SensorType, Unit};
 pub use reading::{
     Correction, CorrectionKind, Notice, NoticeKind, Reading, ReadingSet, Timestamp, Update, Value,
 };
