@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -210,7 +210,7 @@ impl Life {
         }
         if let Some(socket) = &self.udp {
             // What does not leave is lost, as datagrams may be.
-            let _ = socket.try_send_to(bytes, to);
+            let _ = socket.send_to(bytes, to);
         }
     }
 
@@ -347,15 +347,15 @@ async fn accept(listener: &Option<TcpListener>, look: Instant) -> (TcpStream, So
     }
 }
 
-/// A socket that can reach an address.
+/// A socket that can reach an address, and never waits.
 fn udp(to: SocketAddr) -> Option<UdpSocket> {
     let own = match to {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)),
     };
-    let socket = std::net::UdpSocket::bind(own).ok()?;
+    let socket = UdpSocket::bind(own).ok()?;
     socket.set_nonblocking(true).ok()?;
-    UdpSocket::from_std(socket).ok()
+    Some(socket)
 }
 
 fn spawn(group: &mut Group, name: &str, task: impl Future<Output = ()> + Send + 'static) {
