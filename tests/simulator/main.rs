@@ -6,5 +6,6 @@
 
 mod client;
 mod dialogs;
+mod mqtt;
 mod streams;
 mod troubles;

@@ -264,9 +264,9 @@ impl SmartDevice {
     }
 }
 
-/// Marks that would break a log line's JSON are turned into lines.
+/// Marks that would make a reader stumble are turned into others; so is the end of the line.
 fn without_marks(letter: char) -> char {
-    if matches!(letter, '{' | '}' | '"') { '_' } else { letter }
+    if matches!(letter, '{' | '}' | '"' | '\r') { '_' } else { letter }
 }
 
 /// The keys of a reply that failed with a message.

@@ -153,6 +153,11 @@ impl SmartDevice {
         self.sampling.is_some()
     }
 
+    /// Whether it is connected with its broker, and has subscribed.
+    pub fn on_broker(&self) -> bool {
+        self.on_mqtt
+    }
+
     /// Whether it says that it is busy.
     pub(super) fn is_busy(&self) -> bool {
         self.sampling.is_some() || self.manners.busy
@@ -273,8 +278,9 @@ impl SmartDevice {
     /// Runs what has been said, as far as nobody owes the rest of a line.
     fn read_lines(&mut self, now: f64) {
         while let Some((id, line)) = self.next_line(now) {
-            self.hear(line.clone());
-            if !line.is_empty() {
+            let words = line.trim_end();
+            self.hear(words.to_owned());
+            if !words.is_empty() {
                 self.last_client = Some(id);
                 self.obey(&line, Asker::Connection(id), now);
             }
@@ -304,7 +310,7 @@ impl SmartDevice {
             connection.patience = None;
             let mut line: Vec<u8> = connection.input.drain(..length).collect();
             line.truncate(most);
-            let line = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+            let line = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
             return Some((id, line));
         }
         None
