@@ -6,6 +6,7 @@
 
 mod client;
 mod dialogs;
+mod lines;
 mod mqtt;
 mod streams;
 mod troubles;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meterbridge::broker::{Broker, BrokerSettings, Link, QoS, Received, Subscriber};
+use meterbridge::broker::{Broker, BrokerSettings, Link, QoS, Received, Subscription};
 use meterbridge::simulator::{SmartKind, SmartManners, SmartSimulation, SmartWays};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use crate::client::{Running, running, simulation};
 
 struct Place {
     link: Link,
-    all: Subscriber,
+    all: Subscription,
     meters: Running,
     _broker: JoinSet<()>,
 }
@@ -63,7 +63,7 @@ impl Place {
             qos: QoS::AtMostOnce,
             retain: false,
         };
-        self.link.publish_all([message]).unwrap();
+        self.link.publish(message);
     }
 }
 
@@ -102,6 +102,7 @@ async fn a_powermeter_switches_at_its_topics_and_at_those_for_all() {
     assert_eq!(place.json("powermeter/powermeter01/state/sample").await["power"], 0);
     place.tell("powermeter/powermeter01/cmd", r#"{"cmd":"switch","payload":{"value":-1}}"#);
     assert_eq!(place.next("powermeter/powermeter01/state/switch").await, "true");
+    assert_eq!(place.json("powermeter/powermeter01/state/info").await["cmd"], "switch");
     place.tell("powermeter/powermeter01/cmd", "nonsense");
     assert_eq!(place.next("powermeter/powermeter01/state/info").await, "Parse error");
     assert!(place.meters.meter().look(|device| device.heard.len() == 3));

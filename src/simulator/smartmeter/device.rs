@@ -188,16 +188,20 @@ impl SmartDevice {
             .collect()
     }
 
-    /// Switched on: what was in its memory is gone, what was stored is not.
-    pub(super) fn boot(&mut self, now: f64) {
-        self.starts += 1;
-        self.restarting = false;
+    /// Switched off: what was in its memory is gone.
+    pub(super) fn switch_off(&mut self) {
         self.connections.clear();
         self.out.clear();
         self.late.clear();
         self.sampling = None;
         self.last_client = None;
         self.on_mqtt = false;
+    }
+
+    /// Switched on: what was stored is there again.
+    pub(super) fn boot(&mut self, now: f64) {
+        self.starts += 1;
+        self.restarting = false;
         self.sampling_rate = if self.kind.is_smart() { 8000 } else { 4000 };
         self.topic_name.clone_from(&self.name);
         if self.starts == 1 {

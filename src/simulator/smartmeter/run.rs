@@ -176,6 +176,7 @@ impl Life {
             self.deliver(out);
         }
         if restarts {
+            self.meter.update(SmartDevice::switch_off);
             return None;
         }
         let dial = self.dial(now);
