@@ -17,3 +17,14 @@ mod unit;
 pub(crate) use measured::{Energy, EnergyUnit, Frame, Line, Measured, Presence};
 #[allow(unused_imports, reason = "wired with its links")]
 pub(crate) use meter::Meter;
+
+use crate::model::{Control, ControlKind, Scope};
+
+/// What a PowerMeter can be told.
+pub(crate) const CONTROLS: &[Control] = &[Control {
+    key: "relay",
+    name: "Relay",
+    scope: Scope::Meter,
+    kind: ControlKind::Relay,
+    offered: true,
+}];
