@@ -228,6 +228,8 @@ impl<M: Meter> Meters<M> {
             false => Update::Readings(heard.set),
         });
         updates.extend(heard.earlier.into_iter().map(Update::Readings));
+        let relay = listening.meter.take_relay();
+        updates.extend(relay.map(|closed| Update::Relay { name, closed }));
         let keep = listening.meter.take_changed().then(|| listening.row()).flatten();
         Some(Entry { keep, change, updates })
     }
