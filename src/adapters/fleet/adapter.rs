@@ -77,6 +77,12 @@ impl Left {
         self.rows.iter().filter_map(read).collect()
     }
 
+    /// Who has each entry before anybody was heard.
+    pub(crate) fn owners(&self, settings: &[MeterSettings]) -> Vec<Option<Arc<str>>> {
+        let entries = Entries::new(settings, &self.rows, self.registry.clone());
+        entries.entries.into_iter().map(|entry| entry.taken_by).collect()
+    }
+
     /// The meters that can be expected, by name and by serial number where that is known.
     pub fn expected(&self, settings: &[MeterSettings]) -> Vec<Expected> {
         Entries::new(settings, &self.rows, self.registry.clone()).expected()
