@@ -24,6 +24,7 @@ mod counted;
 mod ears;
 mod measured;
 mod meter;
+mod mqtt;
 
 mod operator;
 mod pieces;
@@ -41,6 +42,8 @@ pub(crate) use ears::Ears;
 #[allow(unused_imports, reason = "for those who hear devices elsewhere")]
 pub(crate) use measured::{Energy, EnergyUnit, Frame, Line, Measured, Presence};
 pub(crate) use meter::Meter;
+#[allow(unused_imports, reason = "wired where links are")]
+pub(crate) use mqtt::{Listener, Shared};
 
 pub(crate) use operator::Operator;
 pub(crate) use session::{Context, Told};

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use meter_protocols::smartmeter::Kind;
+use meter_protocols::smartmeter::mqtt::{LineMeasurement, Measurement};
 use tokio::time::{Duration, Instant};
 
 use super::reader::HOLD;
-use super::said::{Measurement, PerLine, Sampled};
+use super::said::Sampled;
 use crate::adapters::smartmeter::{Energy, EnergyUnit, Frame, Line, Measured, Presence};
+use crate::config::meter::EnergySource;
 use crate::model::Model;
 use crate::topic::DeviceTopics;
 
@@ -17,13 +20,15 @@ pub(super) struct Device {
     topics: Arc<DeviceTopics>,
     since: Instant,
     heard: Instant,
-    model: Option<Model>,
+    kind: Option<Kind>,
     sampling: bool,
     relay: Option<bool>,
     /// What was retained of its relay before it was heard.
     relay_before: Option<bool>,
     /// What is not handed on yet.
     measurement: Option<Measurement>,
+    /// The powers that were handed on last: of the whole and of the lines, W.
+    powers: Option<(Instant, [f64; 4])>,
     /// It spoke, or its relay has changed, and that is not handed on yet.
     news: bool,
     arrived: bool,
@@ -39,7 +44,7 @@ pub(super) struct Device {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     /// It can be spoken to.
-    Arrived(Model),
+    Arrived(Kind),
     /// What it said is handed on.
     Say,
     /// It is asked how it is.
@@ -55,11 +60,12 @@ impl Device {
             topics,
             since: now,
             heard: now,
-            model: None,
+            kind: None,
             sampling: false,
             relay: None,
             relay_before: None,
             measurement: None,
+            powers: None,
             news: false,
             arrived: false,
             asked: None,
@@ -85,9 +91,9 @@ impl Device {
     pub(super) fn sampled(&mut self, sampled: Sampled, now: Instant) {
         self.spoke(now);
         match sampled {
-            Sampled::Measurement(measurement) => {
+            Sampled::Measurement(measurement, looks) => {
                 self.sampling = false;
-                self.model = self.model.or(measurement.looks_like);
+                self.kind = self.kind.or(looks.kind);
                 self.measurement = Some(measurement);
             }
             Sampled::Sampling(on) => self.sampling = on,
@@ -96,12 +102,12 @@ impl Device {
     }
 
     /// It said how it is.
-    pub(super) fn state(&mut self, sampling: bool, relay: Option<bool>, now: Instant) {
+    pub(super) fn state(&mut self, sampling: Option<bool>, relay: Option<bool>, now: Instant) {
         self.spoke(now);
-        self.sampling = sampling;
+        self.sampling = sampling.unwrap_or(self.sampling);
         self.relay = relay.or(self.relay);
         if relay.is_some() {
-            self.model = Some(Model::Powermeter);
+            self.kind = Some(Kind::PowerMeter);
         }
     }
 
@@ -113,7 +119,7 @@ impl Device {
             (closed, true) => self.relay_before = closed,
             (closed, false) => {
                 self.spoke(now);
-                self.model = Some(Model::Powermeter);
+                self.kind = Some(Kind::PowerMeter);
                 self.relay = closed;
             }
         }
@@ -145,8 +151,8 @@ impl Device {
             self.arrived = true;
             self.relay = self.relay.or(self.relay_before);
             // A plug says how its relay is.
-            self.curious |= self.model() == Model::Powermeter;
-            due.push(Due::Arrived(self.model()));
+            self.curious |= self.kind() == Kind::PowerMeter;
+            due.push(Due::Arrived(self.kind()));
         }
         if !self.arrived {
             return due;
@@ -167,65 +173,91 @@ impl Device {
     }
 
     /// What it looks like; its name tells where its messages do not.
-    fn model(&self) -> Model {
-        let by_name = || {
-            let is_plug = self.name.to_ascii_lowercase().starts_with("power");
-            if is_plug { Model::Powermeter } else { Model::Smartmeter }
-        };
-        self.model.unwrap_or_else(by_name)
+    pub(super) fn kind(&self) -> Kind {
+        self.kind.or_else(|| Kind::of_name(&self.name)).unwrap_or(Kind::SmartMeter)
     }
 
     /// What it said, for the adapter. `connected`: what it is by a connection of its own, which tells all
-    /// but energy and relay better. `with_energy`: its own count is believed.
-    pub(super) fn frame(&mut self, connected: Option<Model>, with_energy: bool) -> Frame {
-        let model = connected.unwrap_or_else(|| self.model());
+    /// but energy and relay better. `source`: whose count of energy is believed.
+    pub(super) fn frame(&mut self, connected: Option<Kind>, source: EnergySource, now: Instant) -> Frame {
+        let kind = connected.unwrap_or_else(|| self.kind());
         let measured = self.measurement.take().map(|measurement| {
-            let energy = energy(&measurement, model).filter(|_| with_energy);
-            match connected {
-                Some(_) => Measured { energy, ..Measured::default() },
-                None => Measured { energy, ..measured(&measurement, model) },
+            let energy = energy(&measurement, kind).filter(|_| source != EnergySource::Integrated);
+            if connected.is_some() {
+                return Measured { energy, ..Measured::default() };
             }
+            let measured = measured(&measurement, kind);
+            let flowed = self.flow(&measured, now);
+            Measured { energy: energy.or(flowed.filter(|_| source != EnergySource::Meter)), ..measured }
         });
         let presence = if connected.is_some() { Presence::Unknown } else { Presence::Here };
         Frame {
             serial: Arc::clone(&self.name),
-            model,
+            model: match kind {
+                Kind::SmartMeter => Model::Smartmeter,
+                Kind::PowerMeter => Model::Powermeter,
+            },
             presence,
             on_our_broker: true,
             now: measured.filter(|one| connected.is_none() || one.energy.is_some()),
             past: Vec::new(),
-            relay: self.relay.filter(|_| model == Model::Powermeter),
+            relay: self.relay.filter(|_| kind == Kind::PowerMeter),
         }
+    }
+
+    /// What has flowed since the message before; `None` after a pause.
+    fn flow(&mut self, measured: &Measured, now: Instant) -> Option<Energy> {
+        let of = |line: &Line| line.active_w.unwrap_or(0.0);
+        let [a, b, c] = &measured.lines;
+        let powers = [of(&measured.whole), of(a), of(b), of(c)];
+        let (at, before) = self.powers.replace((now, powers))?;
+        let waited = now.duration_since(at);
+        if waited > PAUSE {
+            return None;
+        }
+        let hours = waited.as_secs_f64() / 3600.0;
+        let flows = std::array::from_fn::<(f64, f64), 4, _>(|n| {
+            let mean = f64::midpoint(before[n], powers[n]);
+            (mean.max(0.0) * hours, (-mean).max(0.0) * hours)
+        });
+        let [whole_wh, lines_wh @ ..] = flows;
+        Some(Energy::Flowed { whole_wh, lines_wh })
     }
 }
 
 /// All but the energy.
-fn measured(measurement: &Measurement, model: Model) -> Measured {
-    let line = |line: &PerLine| Line {
-        active_w: line.power,
-        voltage_v: line.volt,
-        current_a: line.current,
-        apparent_va: line.volt.zip(line.current).map(|(volt, current)| volt * current),
+fn measured(measurement: &Measurement, kind: Kind) -> Measured {
+    let apparent = |volt: Option<f64>, current: Option<f64>| Some(volt? * current?);
+    let line = |line: LineMeasurement| Line {
+        active_w: line.power_w,
+        voltage_v: line.voltage_v,
+        current_a: line.current_a,
+        apparent_va: apparent(line.voltage_v, line.current_a),
         ..Line::default()
     };
-    let [a, b, c] = measurement.lines;
-    // The meter's own sum has the neutral conductor in it.
-    let sum = || Some(a.current? + b.current? + c.current?);
+    let lines = measurement.lines.filter(|_| kind == Kind::SmartMeter).unwrap_or_default().map(line);
+    let sum = |of: fn(&Line) -> Option<f64>| {
+        lines.iter().map(of).try_fold(0.0, |sum, value| Some(sum + value?))
+    };
     let whole = Line {
-        active_w: Some(measurement.power),
-        voltage_v: measurement.volt,
-        current_a: sum().or(measurement.current),
+        active_w: measurement.power_w,
+        voltage_v: measurement.voltage_v,
+        // The meter's own sum has the neutral conductor in it.
+        current_a: sum(|line| line.current_a).or(measurement.current_a),
+        apparent_va: match kind {
+            Kind::SmartMeter => sum(|line| line.apparent_va),
+            Kind::PowerMeter => apparent(measurement.voltage_v, measurement.current_a),
+        },
         ..Line::default()
     };
-    let lines = if model == Model::Smartmeter { measurement.lines } else { Default::default() };
-    Measured { lines: lines.map(|one| line(&one)), whole, ..Measured::default() }
+    Measured { lines, whole, ..Measured::default() }
 }
 
 /// A SmartMeter says kWh; a plug's message does not tell.
-fn energy(measurement: &Measurement, model: Model) -> Option<Energy> {
-    let unit = (model == Model::Smartmeter).then_some(EnergyUnit::KilowattHour);
-    let lines = measurement.lines.map(|line| line.energy);
-    Some(Energy::Message { whole: measurement.energy?, lines, unit })
+fn energy(measurement: &Measurement, kind: Kind) -> Option<Energy> {
+    let unit = (kind == Kind::SmartMeter).then_some(EnergyUnit::KilowattHour);
+    let lines = measurement.lines.unwrap_or_default().map(|line| line.energy_wh);
+    Some(Energy::Message { whole: measurement.energy_wh?, lines, unit })
 }
 
 /// A device that is idle speaks every five seconds, or as seldom as every hour where it was told so.
@@ -238,5 +270,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 const ASKED_IN_VAIN: u32 = 6;
 /// A question just sent tells what is wanted.
 const SOON: Duration = Duration::from_millis(500);
+/// Between two messages so far apart nothing is known of the power.
+const PAUSE: Duration = Duration::from_secs(30);
 /// A name that was heard once and never again.
 const LOST: Duration = Duration::from_secs(60);

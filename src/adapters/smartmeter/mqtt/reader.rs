@@ -7,25 +7,30 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use meter_protocols::smartmeter::mqtt::{self, InfoMessage};
+use meter_protocols::smartmeter::{Kind, Message, Reply};
 use tokio::time::{Duration, Instant};
 
 use super::device::{Device, Due};
-use super::said::{self, Sampled, Told};
+use super::said::{self, Sampled};
 use crate::adapters::smartmeter::Frame;
 use crate::broker::Received;
+use crate::config::meter::EnergySource;
 use crate::metrics::Metrics;
-use crate::model::{Make, Model};
+use crate::model::Make;
 use crate::publish::{Authored, Holder};
 use crate::topic::{DeviceState, DeviceTopics};
 
 /// What is known of devices from elsewhere.
 pub(super) trait Elsewhere {
     /// Whether the gateway has a connection to the device, and what it is by that.
-    fn connected(&self, device: &str) -> Option<Model>;
+    fn connected(&self, device: &str) -> Option<Kind>;
 
-    /// Whether an entry or the disk knows a device of this name, and its energy is to be believed.
-    fn known(&self, device: &str) -> Option<bool>;
+    /// Whether an entry or the disk knows a device of this name.
+    fn known(&self, device: &str) -> bool;
+
+    /// Whose count of energy is believed.
+    fn energy(&self, device: &str) -> EnergySource;
 }
 
 /// What is to be done.
@@ -34,11 +39,11 @@ pub(super) enum Work {
     /// Goes to the adapter.
     Frame(Frame),
     /// The device can be spoken to from here on.
-    Arrived(Arc<str>, Model, Arc<DeviceTopics>),
+    Arrived(Arc<str>, Kind, Arc<DeviceTopics>),
     /// It cannot any more.
     Left(Arc<str>),
     /// It replied to a command.
-    Replied(Arc<str>, String, Map<String, Value>),
+    Replied(Arc<str>, Reply),
     /// It is to be asked how it is.
     Ask(String),
 }
@@ -102,7 +107,7 @@ impl Reader {
             DeviceState::Sample => self.sampled(&base, &name, &received.payload, now, elsewhere),
             DeviceState::Info => self.told(&name, &received.payload, now),
             DeviceState::Switch => {
-                let closed = said::switched(&received.payload);
+                let closed = mqtt::switch(&received.payload);
                 if let Some(device) = self.devices.get_mut(&*name) {
                     device.switched(closed, received.retained, now);
                 }
@@ -152,7 +157,7 @@ impl Reader {
         elsewhere: &impl Elsewhere,
     ) {
         let sampled = said::sampled(payload);
-        let is_gateways = matches!(&sampled, Sampled::Measurement(one) if one.is_gateways);
+        let is_gateways = matches!(&sampled, Sampled::Measurement(_, looks) if looks.is_gateways);
         if matches!(sampled, Sampled::Other) && !self.devices.contains_key(name) {
             return;
         }
@@ -174,8 +179,10 @@ impl Reader {
         if base.are_shared() {
             match &sampled {
                 // Ours under the same name, from the time before the device was here.
-                Sampled::Measurement(one) if one.is_gateways && elsewhere.connected(name).is_some() => return,
-                Sampled::Measurement(_) => self.authored.guests().sum(device.name()),
+                Sampled::Measurement(..) if is_gateways && elsewhere.connected(name).is_some() => {
+                    return;
+                }
+                Sampled::Measurement(..) => self.authored.guests().sum(device.name()),
                 _ => self.authored.guests().arrive(device.name()),
             }
         }
@@ -210,7 +217,7 @@ impl Reader {
                 return Whose::Nobody;
             }
             None if self.foreign.contains(name) && base.are_shared() => {
-                if elsewhere.known(name).is_none() {
+                if !elsewhere.known(name) {
                     self.say_once(
                         name,
                         "another gateway publishes a meter of this name: it is not taken in here; an entry \
@@ -221,27 +228,26 @@ impl Reader {
             }
             None => {}
         }
-        let is_known = elsewhere.known(name).is_some() || elsewhere.connected(name).is_some();
+        let is_known = elsewhere.known(name) || elsewhere.connected(name).is_some();
         if is_known || self.open { Whose::Device } else { Whose::Nobody }
     }
 
     fn told(&mut self, name: &str, payload: &[u8], now: Instant) {
         let Some(device) = self.devices.get_mut(name) else { return };
-        match said::told(payload) {
+        match said::told(payload, Some(device.kind())) {
             // The gateway's replies carry the `id` that they were asked with, a device's have none.
-            Told::Reply(_, object) if object.contains_key("id") => {}
-            Told::Reply(cmd, object) => {
-                self.work.push(Work::Replied(Arc::clone(device.name()), cmd, object));
+            InfoMessage::Message(Message::Reply(reply)) if !reply.keys.contains_key("id") => {
+                self.work.push(Work::Replied(Arc::clone(device.name()), reply));
             }
-            Told::State { sampling, relay } => device.state(sampling, relay, now),
-            Told::Other => {}
+            InfoMessage::State { sampling, relay } => device.state(sampling, relay, now),
+            _ => {}
         }
     }
 
     /// What is due of a device.
     fn collect(&mut self, name: &str, now: Instant, elsewhere: &impl Elsewhere) {
         let Some(device) = self.devices.get_mut(name) else { return };
-        let is_known = elsewhere.known(name).is_some() || elsewhere.connected(name).is_some();
+        let is_known = elsewhere.known(name) || elsewhere.connected(name).is_some();
         // Whoever else has this name says so within that time.
         if !is_known && self.foreign.contains(name) && device.topics().are_shared() {
             self.authored.guests().leave(name);
@@ -250,12 +256,11 @@ impl Reader {
         }
         for due in device.due(now, is_known) {
             self.work.push(match due {
-                Due::Arrived(model) => {
-                    Work::Arrived(Arc::clone(device.name()), model, Arc::clone(device.topics()))
+                Due::Arrived(kind) => {
+                    Work::Arrived(Arc::clone(device.name()), kind, Arc::clone(device.topics()))
                 }
                 Due::Say => {
-                    let energy = elsewhere.known(name).unwrap_or(true);
-                    Work::Frame(device.frame(elsewhere.connected(name), energy))
+                    Work::Frame(device.frame(elsewhere.connected(name), elsewhere.energy(name), now))
                 }
                 Due::Ask => Work::Ask(device.topics().state(name)),
                 Due::Gone => Work::Left(Arc::clone(device.name())),

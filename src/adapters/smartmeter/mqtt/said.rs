@@ -1,153 +1,87 @@
-//! What a device's message says: one topic carries several shapes, numbers come as text here and there.
+//! What a device's message says, beyond what the protocol reads of it: which of the two it looks like, and
+//! whether a gateway wrote it.
 
+use meter_protocols::smartmeter::Kind;
+use meter_protocols::smartmeter::mqtt::{InfoMessage, Measurement, Sample};
 use serde_json::{Map, Value};
-
-use crate::model::Model;
 
 /// What was said on `state/sample`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Sampled {
-    /// What it measures.
-    Measurement(Measurement),
+    /// What it measures; energies are in the device's unit, whichever that is.
+    Measurement(Measurement, Looks),
     /// Sampling has begun, or ended.
     Sampling(bool),
     /// Something else: a plug answers requests for one value here.
     Other,
 }
 
-/// What was said on `state/info`.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Told {
-    /// The reply to a command, with its `cmd`.
-    Reply(String, Map<String, Value>),
-    /// The answer to `state`.
-    State {
-        /// It samples.
-        sampling: bool,
-        /// Its relay is closed.
-        relay: Option<bool>,
-    },
-    /// Something else.
-    Other,
-}
-
-/// The periodic message. What is not in it is `None`.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Measurement {
-    /// W, signed.
-    pub(super) power: f64,
-    /// In kWh or Wh, whichever the device uses.
-    pub(super) energy: Option<f64>,
-    /// A.
-    pub(super) current: Option<f64>,
-    /// V.
-    pub(super) volt: Option<f64>,
-    /// Which of the two it looks like.
-    pub(super) looks_like: Option<Model>,
-    /// Line by line: V, A, W, and energy; by a build option of the SmartMeter.
-    pub(super) lines: [PerLine; 3],
-    /// It is written as this gateway and its kin write theirs.
+/// What a measurement looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Looks {
+    /// Which of the two sends such.
+    pub(super) kind: Option<Kind>,
+    /// It is written as this gateway and its kin write theirs: `energy` behind `volt`.
     pub(super) is_gateways: bool,
-}
-
-/// One line.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct PerLine {
-    pub(super) volt: Option<f64>,
-    pub(super) current: Option<f64>,
-    pub(super) power: Option<f64>,
-    pub(super) energy: Option<f64>,
-}
-
-impl Measurement {
-    /// Whether the lines are told.
-    pub(super) fn has_lines(&self) -> bool {
-        self.lines.iter().any(|line| *line != PerLine::default())
-    }
 }
 
 /// Reads a message on `state/sample`.
 pub(super) fn sampled(payload: &[u8]) -> Sampled {
-    match payload.trim_ascii() {
-        b"on" => return Sampled::Sampling(true),
-        b"off" => return Sampled::Sampling(false),
-        _ => {}
+    if payload.len() > LARGEST {
+        return Sampled::Other;
     }
-    let object = object(payload);
-    let power = object.as_ref().and_then(|object| number(object.get("power")?));
-    let (Some(object), Some(power)) = (object, power) else { return Sampled::Other };
-    let value = |key: &str| object.get(key).and_then(number);
-    let line = |n: u8| PerLine {
-        volt: value(&format!("v_l{n}")),
-        current: value(&format!("i_l{n}")),
-        power: value(&format!("p_l{n}")),
-        energy: value(&format!("e_l{n}")),
-    };
-    let lines = [line(1), line(2), line(3)];
-    let looks_like = match (object.contains_key("inUse"), object.get("ts")) {
-        (true, _) => Some(Model::Powermeter),
-        (false, Some(Value::String(_))) => Some(Model::Smartmeter),
-        (false, Some(Value::Number(_))) => Some(Model::Powermeter),
-        (false, _) => lines.iter().any(|line| line.power.is_some()).then_some(Model::Smartmeter),
-    };
-    let place = |key: &str| object.keys().position(|one| one == key);
-    let is_gateways = !object.contains_key("inUse")
-        && place("energy").is_some_and(|energy| place("volt").is_none_or(|volt| volt < energy));
-    Sampled::Measurement(Measurement {
-        power,
-        energy: value("energy"),
-        current: value("current"),
-        volt: value("volt"),
-        looks_like,
-        lines,
-        is_gateways,
-    })
+    // In Wh an energy stays what it is.
+    match Sample::read(payload, Some(true)) {
+        Some(Sample::Measurement(measurement)) => {
+            let keys = serde_json::from_slice(payload).unwrap_or_default();
+            let measurement = believable(measurement);
+            if measurement.power_w.is_none() {
+                return Sampled::Other;
+            }
+            Sampled::Measurement(measurement, looks(&keys))
+        }
+        Some(Sample::Sampling(on)) => Sampled::Sampling(on),
+        Some(Sample::Answer(_)) | None => Sampled::Other,
+    }
 }
 
 /// Reads a message on `state/info`.
-pub(super) fn told(payload: &[u8]) -> Told {
-    let Some(object) = object(payload) else { return Told::Other };
-    if let Some(state) = object.get("sampleState").and_then(Value::as_str) {
-        let relay = object.get("relay").and_then(Value::as_str).and_then(|word| match word {
-            "on" => Some(true),
-            "off" => Some(false),
-            _ => None,
-        });
-        return Told::State { sampling: state == "sampling", relay };
-    }
-    match object.get("cmd").and_then(Value::as_str) {
-        Some(cmd) if object.contains_key("error") => Told::Reply(cmd.to_owned(), object),
-        _ => Told::Other,
+pub(super) fn told(payload: &[u8], kind: Option<Kind>) -> InfoMessage {
+    match payload.len() > LARGEST {
+        true => InfoMessage::Text(String::new()),
+        false => InfoMessage::read(payload, kind),
     }
 }
 
-/// Reads a message on `state/switch`; `None` where it hides the state.
-pub(super) fn switched(payload: &[u8]) -> Option<bool> {
-    match payload.trim_ascii() {
-        b"true" => Some(true),
-        b"false" => Some(false),
-        _ => None,
-    }
-}
-
-fn object(payload: &[u8]) -> Option<Map<String, Value>> {
-    if payload.len() > LARGEST {
-        return None;
-    }
-    match serde_json::from_slice(payload).ok()? {
-        Value::Object(object) => Some(object),
-        _ => None,
-    }
-}
-
-/// A number, also one written as text; `null` is how the firmware writes what is none.
-fn number(value: &Value) -> Option<f64> {
-    let number = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
+fn looks(keys: &Map<String, Value>) -> Looks {
+    let place = |key: &str| keys.keys().position(|one| one == key);
+    let is_plug = place("inUse").is_some();
+    let kind = match keys.get("ts") {
+        _ if is_plug => Some(Kind::PowerMeter),
+        Some(Value::String(_)) => Some(Kind::SmartMeter),
+        Some(Value::Number(_)) => Some(Kind::PowerMeter),
+        _ => place("p_l1").map(|_| Kind::SmartMeter),
     };
-    number.filter(|number| number.is_finite() && number.abs() < ABSURD)
+    let energy_last = place("energy")
+        .is_some_and(|energy| place("volt").is_none_or(|volt| volt < energy));
+    Looks { kind, is_gateways: energy_last && !is_plug }
+}
+
+/// Without values that no house has: a message may say anything.
+fn believable(mut measurement: Measurement) -> Measurement {
+    let lines = measurement.lines.iter_mut().flatten().flat_map(|line| {
+        [&mut line.power_w, &mut line.energy_wh, &mut line.current_a, &mut line.voltage_v]
+    });
+    let whole = [
+        &mut measurement.power_w,
+        &mut measurement.energy_wh,
+        &mut measurement.current_a,
+        &mut measurement.voltage_v,
+    ];
+    for value in whole.into_iter().chain(lines) {
+        *value = value.filter(|value| value.is_finite() && value.abs() < ABSURD);
+    }
+    measurement
 }
 
 /// Several times what a device can send.
@@ -160,27 +94,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shape_is_told_from_the_others() {
-        let text = include_str!("../../../../protocols/tests/captures/smartmeter/mqtt_examples.jsonl");
+    fn every_measurement_looks_like_who_sent_it() {
+        let text =
+            include_str!("../../../../protocols/tests/captures/smartmeter/mqtt_examples.jsonl");
         let mut measurements = 0;
         for line in text.lines() {
             let example: Value = serde_json::from_str(line).unwrap();
-            let (topic, payload) = (example["topic"].as_str().unwrap(), example["payload"].as_str().unwrap());
-            let expected = &example["expected"];
+            let topic = example["topic"].as_str().unwrap();
+            let payload = example["payload"].as_str().unwrap();
             if !topic.ends_with("state/sample") {
                 continue;
             }
             match sampled(payload.as_bytes()) {
-                Sampled::Measurement(measurement) => {
+                Sampled::Measurement(measurement, looks) => {
                     measurements += 1;
-                    assert_eq!(expected["power_w"], measurement.power, "{payload}");
-                    assert_eq!(expected["current_a"].as_f64(), measurement.current);
-                    assert_eq!(expected["voltage_v"].as_f64(), measurement.volt);
-                    assert_eq!(expected["energy_wh"].is_null(), measurement.energy.is_none());
-                    let is_plug = topic.contains("powermeter/powermeter");
-                    assert_eq!(measurement.looks_like == Some(Model::Powermeter), is_plug, "{payload}");
-                    assert_eq!(measurement.has_lines(), expected.get("lines").is_some());
-                    assert!(!measurement.is_gateways);
+                    assert_eq!(example["expected"]["power_w"].as_f64(), measurement.power_w);
+                    let is_plug = topic.contains("/powermeter");
+                    assert_eq!(looks.kind == Some(Kind::PowerMeter), is_plug, "{payload}");
+                    assert!(!looks.is_gateways, "{payload}");
                 }
                 Sampled::Sampling(on) => assert_eq!(on, payload == "on"),
                 Sampled::Other => assert!(payload.contains("\"value\""), "{payload}"),
@@ -190,21 +121,26 @@ mod tests {
     }
 
     #[test]
-    fn what_the_gateway_writes_itself_is_known() {
-        let ours = br#"{"power":5,"current":0.1,"volt":230,"energy":1.5,"ts":"1700000000"}"#;
-        let Sampled::Measurement(measurement) = sampled(ours) else { panic!() };
-        assert!(measurement.is_gateways);
+    fn what_a_gateway_writes_is_known() {
+        for ours in [
+            r#"{"power":5,"current":0.1,"volt":230,"energy":1.5,"ts":"1700000000"}"#,
+            r#"{"power":5,"energy":1.5,"ts":"1700000000"}"#,
+        ] {
+            let Sampled::Measurement(_, looks) = sampled(ours.as_bytes()) else { panic!() };
+            assert!(looks.is_gateways);
+        }
     }
 
     #[test]
-    fn replies_and_states_are_told_apart() {
-        assert_eq!(
-            told(br#"{"relay":"on","sampleState":"idle","ts":"03/08/2021 11:42:34.848"}"#),
-            Told::State { sampling: false, relay: Some(true) }
-        );
-        assert!(matches!(told(br#"{"error":false,"cmd":"mdns"}"#), Told::Reply(cmd, _) if cmd == "mdns"));
-        for other in ["Parse error", r#"{"error":false}"#, r#"{"value":"1,2,3","unit":"V"}"#, "[]", ""] {
-            assert_eq!(told(other.as_bytes()), Told::Other, "{other}");
+    fn what_cannot_be_is_left_out() {
+        for payload in ["", "{}", "{\"power\":null}", "{\"power\":1e300}", "[1]", "\u{1}"] {
+            assert_eq!(sampled(payload.as_bytes()), Sampled::Other, "{payload}");
         }
+        let Sampled::Measurement(measurement, _) =
+            sampled(br#"{"power":"5.5","volt":1e300,"energy":null}"#)
+        else {
+            panic!()
+        };
+        assert_eq!((measurement.power_w, measurement.voltage_v), (Some(5.5), None));
     }
 }
