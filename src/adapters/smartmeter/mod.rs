@@ -42,8 +42,7 @@ pub(crate) use ears::Ears;
 #[allow(unused_imports, reason = "for those who hear devices elsewhere")]
 pub(crate) use measured::{Energy, EnergyUnit, Frame, Line, Measured, Presence};
 pub(crate) use meter::Meter;
-#[allow(unused_imports, reason = "wired where links are")]
-pub(crate) use mqtt::{Listener, Shared};
+pub(crate) use mqtt::{Listener, OnBroker};
 
 pub(crate) use operator::Operator;
 pub(crate) use session::{Context, Told};

@@ -19,8 +19,9 @@ pub(super) fn parse(asked: &command::Command, kind: Kind) -> Result<Command, Com
             return Err(CommandError::Invalid(format!("confirm is true or false, not {other}")));
         }
     };
-    let command = Command::from_json(&asked.name, &arguments, kind).map_err(CommandError::Invalid)?;
-    let grave = GRAVE.iter().find(|(name, _)| *name == asked.name);
+    let command = Command::from_json(&asked.name, &arguments, kind)
+        .map_err(|error| CommandError::Invalid(error.to_string()))?;
+    let grave = GRAVE.iter().find(|(name, _)| *name == command.name());
     if let Some((name, what)) = grave.filter(|_| !confirmed) {
         return Err(CommandError::Invalid(format!(
             "{name} {what}: to do so, send it with \"confirm\":true"
@@ -74,7 +75,10 @@ mod tests {
         assert!(words(r#"{"cmd":"factoryReset"}"#).contains("\"confirm\":true"));
         assert!(words(r#"{"cmd":"factoryReset","confirm":"yes"}"#).contains("true or false"));
         assert!(words(r#"{"cmd":"factoryReset","confirm":false}"#).contains("\"confirm\":true"));
-        assert_eq!(read(r#"{"cmd":"factoryReset","confirm":true}"#).unwrap().name(), "factoryReset");
+        assert_eq!(
+            read(r#"{"cmd":"factoryReset","confirm":true}"#).unwrap().name(),
+            "factoryReset"
+        );
         assert_eq!(read(r#"{"cmd":"restart"}"#).unwrap().name(), "restart");
         read(r#"{"cmd":"nosuch"}"#).unwrap_err();
     }

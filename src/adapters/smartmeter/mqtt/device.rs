@@ -179,7 +179,12 @@ impl Device {
 
     /// What it said, for the adapter. `connected`: what it is by a connection of its own, which tells all
     /// but energy and relay better. `source`: whose count of energy is believed.
-    pub(super) fn frame(&mut self, connected: Option<Kind>, source: EnergySource, now: Instant) -> Frame {
+    pub(super) fn frame(
+        &mut self,
+        connected: Option<Kind>,
+        source: EnergySource,
+        now: Instant,
+    ) -> Frame {
         let kind = connected.unwrap_or_else(|| self.kind());
         let measured = self.measurement.take().map(|measurement| {
             let energy = energy(&measurement, kind).filter(|_| source != EnergySource::Integrated);
@@ -188,7 +193,10 @@ impl Device {
             }
             let measured = measured(&measurement, kind);
             let flowed = self.flow(&measured, now);
-            Measured { energy: energy.or(flowed.filter(|_| source != EnergySource::Meter)), ..measured }
+            Measured {
+                energy: energy.or(flowed.filter(|_| source != EnergySource::Meter)),
+                ..measured
+            }
         });
         let presence = if connected.is_some() { Presence::Unknown } else { Presence::Here };
         Frame {
@@ -235,7 +243,8 @@ fn measured(measurement: &Measurement, kind: Kind) -> Measured {
         apparent_va: apparent(line.voltage_v, line.current_a),
         ..Line::default()
     };
-    let lines = measurement.lines.filter(|_| kind == Kind::SmartMeter).unwrap_or_default().map(line);
+    let lines =
+        measurement.lines.filter(|_| kind == Kind::SmartMeter).unwrap_or_default().map(line);
     let sum = |of: fn(&Line) -> Option<f64>| {
         lines.iter().map(of).try_fold(0.0, |sum, value| Some(sum + value?))
     };

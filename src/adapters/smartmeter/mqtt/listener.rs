@@ -28,14 +28,14 @@ pub(crate) struct Listener {
     /// Where devices are taken in that no entry names.
     open: Option<LinkId>,
     surroundings: Surroundings,
-    shared: Shared,
+    shared: OnBroker,
     /// Opened before anybody can publish; made anew should the task fail.
     inbox: Mutex<Option<Inbox>>,
 }
 
 /// What it has in common with other parts.
 #[derive(Debug, Clone)]
-pub(crate) struct Shared {
+pub(crate) struct OnBroker {
     /// The gateway's broker.
     pub(crate) link: Link,
     /// Whose messages are the gateway's own.
@@ -88,7 +88,7 @@ impl Listener {
     pub(crate) fn new(
         plan: &Plan,
         left: &Left,
-        shared: Shared,
+        shared: OnBroker,
     ) -> Result<Option<Listener>, FilterError> {
         if plan.entries.is_empty() {
             return Ok(None);
@@ -183,7 +183,7 @@ impl Speakers {
         Speakers { tasks: JoinSet::new(), replies: HashMap::new(), told, stop }
     }
 
-    fn add(&mut self, shared: &Shared, name: Arc<str>, kind: Kind, topics: Arc<DeviceTopics>) {
+    fn add(&mut self, shared: &OnBroker, name: Arc<str>, kind: Kind, topics: Arc<DeviceTopics>) {
         let registration = shared.switchboard.register(Way::Broker, &name, kind, "the broker");
         let (sender, replies) = mpsc::channel(REPLIES);
         let (link, told, stop) = (shared.link.clone(), self.told.clone(), self.stop.child_token());

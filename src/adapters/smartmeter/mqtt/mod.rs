@@ -14,4 +14,4 @@ mod reader;
 mod said;
 mod speaker;
 
-pub(crate) use listener::{Listener, Shared};
+pub(crate) use listener::{Listener, OnBroker};

@@ -174,7 +174,8 @@ impl Reader {
         let Some(device) = self.devices.get_mut(name) else { return };
         if base.base() != device.topics().base() {
             let text = format!("{} under two first levels of topics", device.topics().base());
-            return self.say_once(name, &format!("a device publishes below {} and {text}", base.base()));
+            return self
+                .say_once(name, &format!("a device publishes below {} and {text}", base.base()));
         }
         if base.are_shared() {
             match &sampled {
@@ -198,13 +199,21 @@ impl Reader {
         is_gateways: bool,
         elsewhere: &impl Elsewhere,
     ) -> Whose {
-        if RESERVED.contains(&name) || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
-            self.say_once(name, "no device can have this name: topics for all devices are called so");
+        if RESERVED.contains(&name)
+            || name.len() > LONGEST_NAME
+            || name.chars().any(char::is_control)
+        {
+            self.say_once(
+                name,
+                "no device can have this name: topics for all devices are called so",
+            );
             return Whose::Nobody;
         }
         let holder = self.authored.holder(name).filter(|_| base.are_shared());
         match holder {
-            Some(Holder { make: Make::Smartmeter, serial }) if serial.as_deref().is_none_or(|own| own == name) => {
+            Some(Holder { make: Make::Smartmeter, serial })
+                if serial.as_deref().is_none_or(|own| own == name) =>
+            {
                 // What comes back of what the gateway writes for it, while it is spoken to elsewhere.
                 if is_gateways && elsewhere.connected(name).is_some() {
                     return Whose::Nobody;
@@ -259,9 +268,11 @@ impl Reader {
                 Due::Arrived(kind) => {
                     Work::Arrived(Arc::clone(device.name()), kind, Arc::clone(device.topics()))
                 }
-                Due::Say => {
-                    Work::Frame(device.frame(elsewhere.connected(name), elsewhere.energy(name), now))
-                }
+                Due::Say => Work::Frame(device.frame(
+                    elsewhere.connected(name),
+                    elsewhere.energy(name),
+                    now,
+                )),
                 Due::Ask => Work::Ask(device.topics().state(name)),
                 Due::Gone => Work::Left(Arc::clone(device.name())),
             });

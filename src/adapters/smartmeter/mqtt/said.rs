@@ -62,8 +62,8 @@ fn looks(keys: &Map<String, Value>) -> Looks {
         Some(Value::Number(_)) => Some(Kind::PowerMeter),
         _ => place("p_l1").map(|_| Kind::SmartMeter),
     };
-    let energy_last = place("energy")
-        .is_some_and(|energy| place("volt").is_none_or(|volt| volt < energy));
+    let energy_last =
+        place("energy").is_some_and(|energy| place("volt").is_none_or(|volt| volt < energy));
     Looks { kind, is_gateways: energy_last && !is_plug }
 }
 
