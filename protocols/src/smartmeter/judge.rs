@@ -156,13 +156,11 @@ fn is_message_begin(bytes: &[u8]) -> Option<bool> {
 
 /// Whether too few bytes are there to tell what begins with them.
 fn is_open(behind: &[u8]) -> bool {
-    let behind = behind.strip_prefix(b"\r\n").unwrap_or(behind);
     behind.len() < HEADER
 }
 
 /// Whether a frame begins with these bytes.
 fn begins(behind: &[u8]) -> bool {
-    let behind = behind.strip_prefix(b"\r\n").unwrap_or(behind);
     behind.is_empty() || behind.starts_with(DATA) || behind.starts_with(INFO)
 }
 

@@ -71,6 +71,10 @@ fn a_packet_cut_on_its_way_out_costs_itself_only() {
     for cut in 11..plain(1).len() - 4 {
         let short = &plain(1)[..cut];
         for behind in [plain(2), log("3999.92Hz, 4000s"), b"Info:{\"error\":false}\r\n".to_vec()] {
+            // What fills the gap to the byte cannot be told from samples.
+            if cut + behind.len() == plain(1).len() {
+                continue;
+            }
             let stream =
                 [&started("v,i_L1"), &plain(0)[..], short, &behind, &plain(3), &plain(4)].concat();
             let events = everywhere(&stream);
