@@ -45,6 +45,7 @@ mod serial;
 mod shutdown;
 mod simulated;
 mod smartmeter;
+mod smartmeter_mqtt;
 mod talk;
 mod text;
 mod unheard;

@@ -62,8 +62,7 @@ impl Ears {
             // A device that was given another name is another device here.
             self.way = None;
             let peer = &self.context.peer;
-            let way =
-                self.switchboard.register(Way::Connection, &device.serial, device.kind, peer);
+            let way = self.switchboard.register(Way::Connection, &device.serial, device.kind, peer);
             if let Some(before) = way.in_place_of.as_ref().filter(|before| *before != peer) {
                 let serial = &*device.serial;
                 tracing::debug!(serial, peer, before, "the meter has come by another connection");

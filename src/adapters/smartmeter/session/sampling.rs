@@ -137,7 +137,9 @@ impl Session {
 
     /// A command as it can go by this connection.
     pub(super) fn fitting(&self, command: Command) -> Result<Command, CommandError> {
-        let Some(kind) = payload(&command, "type").and_then(Value::as_str) else { return Ok(command) };
+        let Some(kind) = payload(&command, "type").and_then(Value::as_str) else {
+            return Ok(command);
+        };
         let own = if self.context.serial_line { Conn::Serial } else { Conn::Tcp };
         if command.name() != "sample" || kind == own.name() {
             return Ok(command);
@@ -217,7 +219,11 @@ impl Session {
         let serial = self.serial();
         // Said once for each reason: a meter that is busy for a day fills no log.
         if self.sampling.told.as_deref() != Some(error) {
-            tracing::warn!(serial, reason = error, "the meter does not sample; it is asked again and again");
+            tracing::warn!(
+                serial,
+                reason = error,
+                "the meter does not sample; it is asked again and again"
+            );
             self.sampling.told = Some(error.to_owned());
         }
     }
@@ -266,7 +272,8 @@ impl Session {
         if seconds.is_empty() {
             return;
         }
-        let (late, news): (Vec<Second>, Vec<Second>) = seconds.into_iter().partition(|one| one.late);
+        let (late, news): (Vec<Second>, Vec<Second>) =
+            seconds.into_iter().partition(|one| one.late);
         let past: Vec<_> = late.into_iter().map(|one| (one.at, one.measured)).collect();
         if !past.is_empty()
             && let Some(mut frame) = self.frame()
@@ -294,7 +301,13 @@ impl Session {
         if lost == 0 {
             tracing::info!(serial, frames, "no more samples are taken; none was lost");
         } else {
-            tracing::warn!(serial, frames, lost_packets, lost, "no more samples are taken; some were lost");
+            tracing::warn!(
+                serial,
+                frames,
+                lost_packets,
+                lost,
+                "no more samples are taken; some were lost"
+            );
         }
     }
 
@@ -346,7 +359,10 @@ impl Session {
     }
 
     fn ended_by_others(&mut self, now: Instant, at: Timestamp) {
-        tracing::info!(serial = self.serial(), "the meter has stopped sampling by itself, or for another client");
+        tracing::info!(
+            serial = self.serial(),
+            "the meter has stopped sampling by itself, or for another client"
+        );
         self.end_stream(None, now, at);
         self.sampling.next_try = now + self.sampling.pause.next_pause();
     }
@@ -386,7 +402,10 @@ impl Session {
                 "no samples come any more: this meter has no clock chip (rtc: false), and its firmware takes \
                  samples for one second only then; p,q and v,i_RMS work"
             ),
-            false => tracing::warn!(serial, "no samples come any more, though the meter answers: it is asked anew"),
+            false => tracing::warn!(
+                serial,
+                "no samples come any more, though the meter answers: it is asked anew"
+            ),
         }
         self.end_stream(None, now, at);
         self.sampling.to_stop = true;

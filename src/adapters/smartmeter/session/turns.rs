@@ -134,7 +134,10 @@ impl Session {
                 tracing::debug!(serial = self.serial(), "a reply to nothing was passed over");
             }
             Some(Message::Other(_)) | None => {
-                tracing::debug!(serial = self.serial(), "a message that says nothing was passed over");
+                tracing::debug!(
+                    serial = self.serial(),
+                    "a message that says nothing was passed over"
+                );
             }
         }
     }
