@@ -152,7 +152,8 @@ pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-fn is_local(host: &str) -> bool {
+/// Whether the name is one of the local network alone.
+pub(crate) fn is_local(host: &str) -> bool {
     host.trim_end_matches('.').to_ascii_lowercase().ends_with(".local")
 }
 

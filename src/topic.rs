@@ -80,6 +80,8 @@ pub enum MeterState {
     Info,
     /// Whether what comes in agrees with what the loads take.
     Balance,
+    /// Whether the relay is closed: `true` or `false`.
+    Switch,
 }
 
 /// What the gateway publishes about itself.
@@ -177,12 +179,13 @@ impl ConfigDocument {
 }
 
 impl MeterState {
-    const ALL: [MeterState; 5] = [
+    const ALL: [MeterState; 6] = [
         MeterState::Sample,
         MeterState::Channels,
         MeterState::Availability,
         MeterState::Info,
         MeterState::Balance,
+        MeterState::Switch,
     ];
 }
 
@@ -234,6 +237,7 @@ impl Level for MeterState {
             MeterState::Availability => "availability",
             MeterState::Info => "info",
             MeterState::Balance => "balance",
+            MeterState::Switch => "switch",
         }
     }
 }
@@ -282,6 +286,7 @@ mod tests {
             "powermeter/house/state/availability".to_owned(),
             "powermeter/house/state/info".to_owned(),
             "powermeter/house/state/balance".to_owned(),
+            "powermeter/house/state/switch".to_owned(),
             "powermeter/house/cmd".to_owned(),
             "powermeter/cmd".to_owned(),
             "powermeter/house/sample".to_owned(),

@@ -66,6 +66,9 @@ impl Plans {
 
     /// Lets the gateway know whose messages on its broker are its own, also of earlier runs.
     pub(super) fn know_our_own(&self, authored: &Authored, expected: &[Expected]) {
+        for meter in expected {
+            authored.add_name(&meter.name, meter.make, meter.serial.as_ref());
+        }
         let ours = expected.iter().filter(|meter| meter.make != Make::Fluksometer);
         for meter in ours {
             if let Some(serial) = &meter.serial {

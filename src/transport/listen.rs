@@ -109,12 +109,14 @@ impl MeterListener {
             let idle = self.options.idle;
             let (held, conversation) = (metrics.meter_connections.hold(), begin(peer));
             // Taken before the next connection is looked at, which must find it taken.
-            let seat = Peers::seat(&peers, peer);
+            let seat = Peers::seat(&peers, peer, &stop);
             connections.spawn(async move {
                 let _held = held;
                 attend(stream, conversation, idle, seat).await;
             });
         }
+        let ending = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(1), ending).await;
         connections.shutdown().await;
         Ok(())
     }
@@ -158,11 +160,9 @@ async fn attend(
 ) {
     let peer = seat.peer;
     tracing::debug!(%peer, "a meter connected");
-    let end = tokio::select! {
-        end = converse(stream, conversation, idle, &seat.heard) => end,
-        () = seat.leave.cancelled() => return,
-    };
-    match end {
+    match converse(stream, conversation, idle, &seat.heard, &seat.leave).await {
+        End::Left => {}
+        End::Finished(reason) => tracing::info!(%peer, reason, "the connection was closed"),
         End::Closed => tracing::debug!(%peer, "the meter closed the connection"),
         End::Idle => tracing::info!(%peer, ?idle, "closed: nothing was heard for the idle time"),
         End::Failed(error) => tracing::debug!(%peer, error, "the connection failed"),
@@ -200,8 +200,8 @@ impl Peers {
         self.0.lock().len()
     }
 
-    fn seat(peers: &Arc<Peers>, peer: SocketAddr) -> Seat {
-        let place = Place { heard: LastHeard::now(), leave: CancellationToken::new() };
+    fn seat(peers: &Arc<Peers>, peer: SocketAddr, stop: &CancellationToken) -> Seat {
+        let place = Place { heard: LastHeard::now(), leave: stop.child_token() };
         peers.0.lock().insert(peer, place.clone());
         Seat { peers: Arc::clone(peers), peer, heard: place.heard, leave: place.leave }
     }

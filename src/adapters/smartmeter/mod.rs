@@ -3,22 +3,43 @@
 //! | module | has |
 //! |---|---|
 //! | `measured` | what links hand over to the adapter of the [fleet](super::fleet) |
+//! | `meter` | one meter: from that to readings |
+//! | `sensors` | which sensors it has |
+//! | `counted`, `unit` | whose energy counts, and in which unit it is told |
+//! | `ears` | a connection to one device: reads, and waits for nobody |
+//! | `session` | what is said on it: one command at a time, polls, streams, signs of life |
 //! | `stream` | one stream of samples: frames counted, a measurement a second, pieces for who asks |
 //! | `window` | what the samples of a second come to |
 //! | `arrivals` | when frames were due, by the gateway's clock |
 //! | `pieces` | samples for relay and recorder |
+//! | `operator`, `requests` | commands of others, checked, and brought to their device |
+//! | `switchboard` | which way reaches which device |
+//! | `settings` | what is configured, and which entry a device has |
 
-#[allow(dead_code, reason = "the sessions that drive streams come next")]
 mod arrivals;
+mod counted;
+mod ears;
 mod measured;
-#[allow(dead_code, reason = "the sessions that drive streams come next")]
+mod meter;
+mod operator;
 mod pieces;
-#[allow(dead_code, reason = "the sessions that drive streams come next")]
+mod requests;
+mod sensors;
+mod session;
+mod settings;
 mod stream;
-#[allow(dead_code, reason = "the sessions that drive streams come next")]
+mod switchboard;
+mod unit;
 mod window;
 
-#[allow(unused_imports, reason = "the links that hand these over come next")]
-pub(crate) use measured::{Energy, Frame, Line, Measured};
-#[allow(unused_imports, reason = "the links that begin them come next")]
+pub(crate) use ears::Ears;
+#[allow(unused_imports, reason = "for those who hear devices elsewhere")]
+pub(crate) use measured::{Energy, EnergyUnit, Frame, Line, Measured, Presence};
+pub(crate) use meter::Meter;
+pub(crate) use operator::Operator;
+pub(crate) use session::{Context, Told};
+pub(crate) use settings::{EntrySettings, POLL, Plan, Roster};
+#[allow(unused_imports, reason = "for those who hear devices elsewhere")]
 pub(crate) use stream::{Scales, Second, Setup, Stream, Summary};
+#[allow(unused_imports, reason = "for those who hear devices elsewhere")]
+pub(crate) use switchboard::{Ask, Registration, Switchboard, Way};
