@@ -11,6 +11,7 @@ mod error;
 mod makes;
 mod open;
 mod parts;
+mod smartmeters;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{Bridge, Owners, Reload};
 use crate::broker::{Link, Numbers, Service, ServiceError};
-use crate::bus::{Bus, Queue};
+use crate::bus::{Bus, Queue, Waveforms};
 use crate::command::directory::Directory;
 use crate::command::router::Router;
 use crate::config::Config;
@@ -189,7 +190,8 @@ impl Gateway {
         let expected = kept.expected(&self.plans);
         let authored = publisher.authored();
         self.plans.know_our_own(&authored, &expected);
-        let here = (self.broker.link(), authored, history.clone());
+        let waveforms = Waveforms::default();
+        let here = (self.broker.link(), authored, history.clone(), waveforms.clone());
         let (makes, routes, owners) = Makes::new(self.plans, &kept, here, &ledger_queue, &metrics)?;
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =

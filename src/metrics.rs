@@ -192,6 +192,10 @@ metrics! {
         "Requests for history over MQTT that were malformed, whole or in part.";
     history_blocks_sent: Counter = "meterbridge_history_blocks_sent_total",
         "Blocks of history that were published because somebody asked.";
+    smartmeter_quality: Counter = "meterbridge_smartmeter_quality_lines_total",
+        "Lines in which SmartMeters tell of trouble with their samples.";
+    smartmeter_late_replies: Counter = "meterbridge_smartmeter_late_replies_total",
+        "Replies of SmartMeters that came when nobody waited for them any more.";
     streams: Gauge = "meterbridge_streams", "Streams of samples that are under way.";
     stream_packets: Counter = "meterbridge_stream_packets_total",
         "Numbered packets of samples that were received.";

@@ -19,8 +19,9 @@ pub(super) fn parse(asked: &command::Command, kind: Kind) -> Result<Command, Com
             return Err(CommandError::Invalid(format!("confirm is true or false, not {other}")));
         }
     };
-    let command = Command::from_json(&asked.name, &arguments, kind).map_err(CommandError::Invalid)?;
-    let grave = GRAVE.iter().find(|(name, _)| *name == asked.name);
+    let command = Command::from_json(&asked.name, &arguments, kind)
+        .map_err(|error| CommandError::Invalid(error.to_string()))?;
+    let grave = GRAVE.iter().find(|(name, _)| *name == command.name());
     if let Some((name, what)) = grave.filter(|_| !confirmed) {
         return Err(CommandError::Invalid(format!(
             "{name} {what}: to do so, send it with \"confirm\":true"

@@ -204,7 +204,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let at = Timestamp::now();
-        self.end_stream(None, at);
+        self.end_stream(None, Instant::now(), at);
         self.give_up_turns();
     }
 }

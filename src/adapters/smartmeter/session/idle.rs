@@ -8,14 +8,12 @@
 
 use std::collections::VecDeque;
 
-use meter_protocols::smartmeter::{Command, EnergyWh, Info, Kind, State, Values};
-use serde_json::Value;
+use meter_protocols::smartmeter::{Command, Info, Kind, Reply, Values};
 use tokio::time::{Duration, Instant};
 
 use super::Session;
 use super::turns::By;
 use crate::adapters::smartmeter::measured::{Energy, Line, Measured};
-use crate::command::{Answer, CommandError};
 use crate::config::meter::EnergySource;
 use crate::model::Timestamp;
 
@@ -134,21 +132,11 @@ impl Session {
     }
 
     /// An answer, or that there is none.
-    pub(super) fn polled(
-        &mut self,
-        poll: Poll,
-        outcome: &Result<Answer, CommandError>,
-        now: Instant,
-    ) {
-        let answer = match outcome {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.context.metrics.failed_polls.increment();
-                tracing::debug!(serial = self.serial(), ?poll, %error, "a question was not answered");
-                &Answer::new()
-            }
-        };
-        let values = |key: &str| answer.get(key).and_then(Values::read);
+    pub(super) fn polled(&mut self, poll: Poll, reply: Option<&Reply>, now: Instant) {
+        if reply.is_none() {
+            self.context.metrics.failed_polls.increment();
+        }
+        let values = |key: &str| reply.and_then(|reply| reply.values(key));
         let heard = &mut self.idle.heard;
         match poll {
             Poll::Power => {
@@ -158,11 +146,7 @@ impl Session {
             }
             Poll::Voltage => heard.voltage = values("voltage"),
             Poll::Current => heard.current_ma = values("current"),
-            Poll::Frequency => {
-                let is_hertz = answer.get("unit").and_then(Value::as_str) == Some("Hz");
-                let period = values("period").filter(|_| is_hertz);
-                heard.frequency = period.and_then(|period| period.mean());
-            }
+            Poll::Frequency => heard.frequency = reply.and_then(Reply::frequency_hz),
             Poll::Info => return,
         }
         if self.idle.round.is_empty() {
@@ -185,8 +169,8 @@ impl Session {
 
     /// The dictionary tells whether the device samples, for whom nobody knows.
     pub(super) fn state(&mut self, info: &Info, now: Instant, at: Timestamp) {
-        match info.state {
-            Some(State::Busy) => {
+        match info.busy {
+            Some(true) => {
                 let first = !std::mem::replace(&mut self.idle.busy, !self.is_sampling());
                 if first && self.idle.busy {
                     let (serial, peer) = (self.serial(), &self.context.peer);
@@ -199,12 +183,17 @@ impl Session {
                 }
                 self.idle.next_info = now + BUSY_INFO;
             }
-            Some(State::Idle) => {
+            Some(false) => {
                 self.idle.busy = false;
                 self.seen_idle(now, at);
             }
             None => {}
         }
+    }
+
+    /// What is asked for is asked now.
+    pub(super) fn poll_now(&mut self, now: Instant) {
+        self.idle.next = now;
     }
 
     /// The device does not sample.
@@ -218,13 +207,12 @@ impl Session {
         if entry.energy == EnergySource::Integrated {
             return None;
         }
-        let total = match info.energy_wh.as_ref()? {
-            EnergyWh::One(whole) => Energy::Total { whole_wh: *whole, lines_wh: [None; 3] },
-            EnergyWh::Lines(lines) => {
-                let whole_wh = lines.iter().sum();
-                Energy::Total { whole_wh, lines_wh: lines.map(Some) }
-            }
+        let energy = info.energy_wh.as_ref()?;
+        let lines_wh = match energy {
+            Values::Whole(_) => [None; 3],
+            Values::Lines(lines) => *lines,
         };
+        let total = Energy::Total { whole_wh: energy.sum()?, lines_wh };
         self.idle.counts = true;
         self.stream_counts_no_energy();
         Some(total)

@@ -24,12 +24,21 @@ pub(super) struct Life {
     /// `?` was sent then, and nothing has come since.
     probe: Option<Instant>,
     /// The relay, as it was told last.
-    pub(super) relay: Option<bool>,
+    relay: Option<bool>,
+    /// The device has a clock chip.
+    pub(super) rtc: bool,
 }
 
 impl Life {
     pub(super) fn new(now: Instant) -> Life {
-        Life { last_byte: now, last_keepalive: now, hello: (now, 0), probe: None, relay: None }
+        Life {
+            last_byte: now,
+            last_keepalive: now,
+            hello: (now, 0),
+            probe: None,
+            relay: None,
+            rtc: true,
+        }
     }
 
     pub(super) fn heard(&mut self, now: Instant) {
@@ -98,7 +107,7 @@ impl Session {
 
     /// The device's own dictionary.
     pub(super) fn informed(&mut self, info: &Info, now: Instant, at: Timestamp) {
-        let Some(kind) = info.kind else { return };
+        let Some(kind) = info.likely_kind() else { return };
         let serial = info.name.trim();
         if serial.is_empty() {
             return;
@@ -115,6 +124,7 @@ impl Session {
         self.idle.informed(now);
         self.state(info, now, at);
         let energy = self.energy(info);
+        self.life.rtc = info.rtc != Some(false);
         let relay = info.relay;
         self.life.relay = relay.or(self.life.relay);
         let Some(mut frame) = self.frame() else { return };

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use meter_protocols::smartmeter::{
-    self as protocol, Command, Connection, Packet, SampleReply, StopSummary, StreamChannel,
+    self as protocol, Command, Conn, Packet, SampleReply, SampleRequest, StopSummary, StreamChannel,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
 use super::Session;
@@ -109,44 +109,43 @@ impl Session {
         match self.sample_command(&wanted) {
             Ok(command) => Some((command, By::Sample)),
             Err(error) => {
-                self.stream_refused(&error, now);
+                self.stream_refused(&error.to_string(), now);
                 None
             }
         }
     }
 
-    fn sample_command(&self, wanted: &Wanted) -> Result<Command, String> {
-        let mut payload = Map::new();
-        let kind = if self.context.serial_line { "Serial" } else { "TCP" };
-        payload.insert("type".to_owned(), kind.into());
-        payload.insert("rate".to_owned(), wanted.rate.into());
-        if let Some(measures) = spelled(wanted.measures) {
-            payload.insert("measures".to_owned(), measures.into());
-        }
-        payload.insert("prefix".to_owned(), wanted.framed.into());
-        payload.insert("flowCtr".to_owned(), false.into());
-        if let Some((slot, of)) = wanted.slot {
-            payload.insert("slot".to_owned(), Value::from(vec![slot, of]));
-        }
-        let arguments = Map::from_iter([("payload".to_owned(), Value::Object(payload))]);
-        Command::from_json("sample", &arguments, self.kind())
+    fn sample_command(&self, wanted: &Wanted) -> Result<Command, CommandError> {
+        let request = SampleRequest {
+            conn: if self.context.serial_line { Conn::Serial } else { Conn::Tcp },
+            measures: match wanted.measures {
+                Measures::All => protocol::Measures::All,
+                Measures::L1 => protocol::Measures::Line(1),
+                Measures::L2 => protocol::Measures::Line(2),
+                Measures::L3 => protocol::Measures::Line(3),
+                Measures::Powers => protocol::Measures::Powers,
+                Measures::Rms => protocol::Measures::Rms,
+                Measures::Everything => protocol::Measures::Everything,
+            },
+            framed: wanted.framed,
+            slot: wanted.slot,
+            ..SampleRequest::new(wanted.rate)
+        };
+        let made = Command::sample(&request, self.kind());
+        made.map_err(|error| CommandError::Invalid(error.to_string()))
     }
 
     /// A command as it can go by this connection.
     pub(super) fn fitting(&self, command: Command) -> Result<Command, CommandError> {
-        let Some(request) = command.sample_request() else { return Ok(command) };
-        let reaches = match request.connection {
-            Connection::Tcp => !self.context.serial_line,
-            Connection::Serial => self.context.serial_line,
-            _ => false,
-        };
-        if reaches {
+        let Some(kind) = payload(&command, "type").and_then(Value::as_str) else { return Ok(command) };
+        let own = if self.context.serial_line { Conn::Serial } else { Conn::Tcp };
+        if command.name() != "sample" || kind == own.name() {
             return Ok(command);
         }
-        let own = if self.context.serial_line { "Serial" } else { "TCP" };
+        let own = own.name();
         Err(CommandError::Refused(format!(
-            "samples of this type do not reach the gateway by this connection: write \"type\":\"{own}\", or \
-             over: in the stream of the entry"
+            "samples of type {kind} do not reach the gateway by this connection: write \"type\":\"{own}\", or \
+             over: in the stream of the meter's entry"
         )))
     }
 
@@ -154,22 +153,18 @@ impl Session {
     pub(super) fn begin_stream(
         &mut self,
         command: &Command,
-        keys: &Map<String, Value>,
+        reply: &Value,
         now: Instant,
         at: Timestamp,
     ) {
         self.end_stream(None, now, at);
         self.sampling.held = false;
-        let reply = match SampleReply::read(keys, self.kind()) {
-            Ok(reply) => reply,
-            Err(error) => {
-                self.sampling.to_stop = true;
-                return self.stream_refused(&error.to_string(), now);
-            }
+        let Some(reply) = SampleReply::read(reply, Some(self.kind()), None) else {
+            self.sampling.to_stop = true;
+            return self.stream_refused("its reply does not tell what it samples", now);
         };
         let Some(setup) = self.setup(&reply) else { return };
-        let request = command.sample_request();
-        let ahead = request.and_then(|request| request.time).map_or(Duration::ZERO, |_| TIMED);
+        let ahead = payload(command, "time").map_or(Duration::ZERO, |_| TIMED);
         self.decoder.expect_frames(reply.layout.sample_bytes());
         self.decoder.set_raw(!reply.framed);
         self.sampling.on = Some(On {
@@ -206,7 +201,7 @@ impl Session {
             name: Arc::clone(name),
             channels: reply.layout.channels.iter().map(wave_channel).collect(),
             rate_hz: reply.rate_hz,
-            packet_frames: (reply.chunk / reply.layout.sample_bytes().max(1)) as u64,
+            packet_frames: reply.frames_per_packet(),
             start: reply.start,
             scales: Scales {
                 lines: [1, 2, 3].map(|line| scale(Channel::L(line))),
@@ -304,20 +299,18 @@ impl Session {
     }
 
     /// Somebody has said `stop`.
-    pub(super) fn stopped(&mut self, keys: &Map<String, Value>, now: Instant, at: Timestamp) {
-        let summary = StopSummary::read(keys);
+    /// The device has stopped. Whoever has said so through the gateway does not want the configured stream
+    /// to begin anew at once: it waits for a `sample`, or the next connection.
+    pub(super) fn stopped(&mut self, reply: &Value, by_others: bool, now: Instant, at: Timestamp) {
+        let summary = StopSummary::read(reply);
         self.end_stream(summary.and_then(|summary| summary.sent_samples), now, at);
-        self.idle.next_now(now);
-    }
-
-    /// Whoever said `stop` here does not want the configured stream at once.
-    pub(super) fn hold_stream(&mut self) {
-        self.sampling.held = true;
+        self.sampling.held |= by_others;
+        self.poll_now(now);
     }
 
     /// `cts` and `reqSamples` let data flow, or not.
     pub(super) fn flow(&mut self, command: &Command, now: Instant) {
-        let value = command.clear_to_send();
+        let value = command.arguments().get("value").and_then(Value::as_bool);
         if let Some(on) = &mut self.sampling.on {
             on.paused = value == Some(false);
             on.last_data = now;
@@ -326,7 +319,8 @@ impl Session {
 
     /// The level of the log on this connection was set.
     pub(super) fn level_set(&mut self, command: &Command) {
-        self.sampling.quiet_log = command.log_level() == Some(protocol::LogLevel::Error);
+        let level = command.arguments().get("level").and_then(Value::as_str);
+        self.sampling.quiet_log = level == Some(protocol::LogLevel::Error.name());
     }
 
     /// A line that only an idle device sends.
@@ -417,17 +411,9 @@ impl On {
     }
 }
 
-/// As the meter spells it; `None`: what it does unless told otherwise.
-fn spelled(measures: Measures) -> Option<&'static str> {
-    match measures {
-        Measures::All => None,
-        Measures::L1 => Some("v,i_L1"),
-        Measures::L2 => Some("v,i_L2"),
-        Measures::L3 => Some("v,i_L3"),
-        Measures::Powers => Some("p,q"),
-        Measures::Rms => Some("v,i_RMS"),
-        Measures::Everything => Some("v,i,p,q"),
-    }
+/// An argument of a command, within `payload`.
+fn payload<'a>(command: &'a Command, key: &str) -> Option<&'a Value> {
+    command.arguments().get("payload")?.get(key)
 }
 
 /// A channel of a stream in the gateway's terms.

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use meter_protocols::smartmeter::{Command, Info, Kind, Reply};
+use meter_protocols::smartmeter::{Command, Kind, Message, Reply};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
@@ -105,8 +105,7 @@ impl Session {
     }
 
     fn begin(&mut self, command: Command, by: By, now: Instant) {
-        let mut line = command.line().into_bytes();
-        line.push(b'\n');
+        let line = command.line().into_bytes();
         let deadline = now + command.deadline();
         self.turns.turn = Some(Turn { command, by, deadline, first: None });
         self.send(line, now);
@@ -114,42 +113,61 @@ impl Session {
 
     /// A JSON message: the device's dictionary, or a reply.
     pub(super) fn json(&mut self, text: &str, now: Instant, at: Timestamp) {
-        let value = serde_json::from_str::<Value>(text).ok();
-        if let Some(value) = &value
-            && let Some(info) = Info::read(value)
-        {
-            self.informed(&info, now, at);
-            if let (Some(turn), Value::Object(keys)) = (&mut self.turns.turn, value)
-                && turn.command.name() == "info"
-            {
-                turn.first = Some(keys.clone());
+        let kind = self.device.as_ref().map(|device| device.kind);
+        let value = serde_json::from_str::<Value>(text).unwrap_or_default();
+        match Message::read(text, kind) {
+            Some(Message::Info(info)) => {
+                self.informed(&info, now, at);
+                self.first_line("info", info.keys);
             }
-            return;
+            Some(Message::LogFile(rows)) => {
+                let rows = Value::from(rows);
+                self.first_line("getLog", Map::from_iter([("log".to_owned(), rows)]));
+            }
+            Some(Message::Reply(reply)) if self.is_answer(&reply) => {
+                if let Some(turn) = self.turns.turn.take() {
+                    self.replied(turn, reply, &value, now, at);
+                }
+            }
+            Some(Message::Reply(_)) => {
+                self.context.metrics.smartmeter_late_replies.increment();
+                tracing::debug!(serial = self.serial(), "a reply to nothing was passed over");
+            }
+            Some(Message::Other(_)) | None => {
+                tracing::debug!(serial = self.serial(), "a message that says nothing was passed over");
+            }
         }
-        let kind = self.kind();
-        let Some(turn) = &mut self.turns.turn else {
-            return tracing::debug!(serial = self.serial(), "a late reply was passed over");
-        };
-        let Some(reply) = Reply::read(text, &turn.command, kind) else {
-            self.context.metrics.smartmeter_late_replies.increment();
-            return tracing::debug!(serial = self.serial(), "another command's reply was passed over");
-        };
-        if reply.more {
-            // The lines of a log come before the reply.
-            turn.first = Some(reply.keys);
-            return;
-        }
-        let Some(turn) = self.turns.turn.take() else { return };
-        self.replied(turn, reply, now, at);
     }
 
-    fn replied(&mut self, turn: Turn, reply: Reply, now: Instant, at: Timestamp) {
+    /// The first of two lines that some replies have.
+    fn first_line(&mut self, command: &str, keys: Map<String, Value>) {
+        if let Some(turn) = self.turns.turn.as_mut().filter(|turn| turn.command.name() == command) {
+            turn.first = Some(keys);
+        }
+    }
+
+    /// Whether the reply is to the command under way. One without a name is, but for commands whose reply
+    /// has two lines: the second follows on the first.
+    fn is_answer(&self, reply: &Reply) -> bool {
+        let Some(turn) = &self.turns.turn else { return false };
+        let is_bare = reply.cmd.is_none() && turn.command.name() == "info" && turn.first.is_none();
+        self.turns.fence.is_none() && reply.answers(&turn.command) && !is_bare
+    }
+
+    fn replied(&mut self, turn: Turn, reply: Reply, value: &Value, now: Instant, at: Timestamp) {
         let Turn { command, by, first, .. } = turn;
-        self.note_reply(&command, &reply, now, at);
-        let outcome = match reply.error {
-            true => Err(CommandError::Refused(refusal(&reply.keys))),
+        let failed = reply.failed;
+        if !failed {
+            self.note_done(&command, matches!(by, By::Ask(_)), value, now, at);
+        }
+        if let By::Poll(poll) = by {
+            return self.polled(poll, Some(&reply).filter(|_| !failed), now);
+        }
+        let outcome = match failed {
+            true => Err(CommandError::Refused(refusal(&reply))),
             false => {
                 let mut answer = first.unwrap_or_default();
+                answer.extend(reply.message.map(|words| ("msg".to_owned(), words.into())));
                 answer.extend(reply.keys);
                 Ok(if command.name() == "switch" { self.with_relay(answer) } else { answer })
             }
@@ -157,23 +175,29 @@ impl Session {
         match by {
             // Whoever asked may be gone.
             By::Ask(told) => drop(told.send(outcome)),
-            By::Poll(poll) => self.polled(poll, &outcome, now),
-            By::Level | By::Stop => {}
             By::Sample => {
                 if let Err(error) = outcome {
                     self.stream_refused(&error.to_string(), now);
                 }
             }
+            By::Poll(_) | By::Level | By::Stop => {}
         }
     }
 
-    /// What a reply changes here, whoever asked.
-    fn note_reply(&mut self, command: &Command, reply: &Reply, now: Instant, at: Timestamp) {
+    /// What a command changes here that was done, whoever asked.
+    fn note_done(
+        &mut self,
+        command: &Command,
+        by_others: bool,
+        reply: &Value,
+        now: Instant,
+        at: Timestamp,
+    ) {
         match command.name() {
-            "sample" if !reply.error => self.begin_stream(command, &reply.keys, now, at),
-            "stop" => self.stopped(&reply.keys, now, at),
-            "cts" | "reqSamples" if !reply.error => self.flow(command),
-            "log" if !reply.error => self.level_set(command),
+            "sample" => self.begin_stream(command, reply, now, at),
+            "stop" => self.stopped(reply, by_others, now, at),
+            "cts" | "reqSamples" => self.flow(command, now),
+            "log" => self.level_set(command),
             _ => {}
         }
     }
@@ -187,7 +211,7 @@ impl Session {
             let waited = turn.command.deadline();
             match turn.by {
                 By::Ask(told) => drop(told.send(Err(CommandError::Silent(waited)))),
-                By::Poll(poll) => self.polled(poll, &Err(CommandError::Silent(waited)), now),
+                By::Poll(poll) => self.polled(poll, None, now),
                 By::Sample => self.stream_refused("the meter did not answer", now),
                 By::Level | By::Stop => {}
             }
@@ -221,8 +245,8 @@ impl Session {
 }
 
 /// Why the device did not do it, in its own words.
-fn refusal(keys: &Map<String, Value>) -> String {
-    let words = keys.get("msg").and_then(Value::as_str).filter(|words| !words.is_empty());
+fn refusal(reply: &Reply) -> String {
+    let words = reply.message.as_deref().filter(|words| !words.trim().is_empty());
     words.map_or_else(|| "the meter refused it, and did not say why".to_owned(), str::to_owned)
 }
 
