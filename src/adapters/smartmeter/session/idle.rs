@@ -171,8 +171,9 @@ impl Session {
     pub(super) fn state(&mut self, info: &Info, now: Instant, at: Timestamp) {
         match info.busy {
             Some(true) => {
-                let first = !std::mem::replace(&mut self.idle.busy, !self.is_sampling());
-                if first && self.idle.busy {
+                let busy = !self.is_sampling();
+                let first = !std::mem::replace(&mut self.idle.busy, busy);
+                if first && busy {
                     let (serial, peer) = (self.serial(), &self.context.peer);
                     tracing::warn!(
                         serial,
