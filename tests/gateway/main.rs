@@ -44,6 +44,7 @@ mod registry;
 mod serial;
 mod shutdown;
 mod simulated;
+mod smartmeter;
 mod talk;
 mod text;
 mod unheard;
