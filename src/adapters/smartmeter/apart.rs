@@ -91,9 +91,7 @@ impl Apart {
     pub(super) async fn next(&mut self) -> Piece {
         match self {
             Apart::Nowhere => std::future::pending().await,
-            Apart::Datagrams { socket, device, buffer } => {
-                datagram(socket, *device, buffer).await
-            }
+            Apart::Datagrams { socket, device, buffer } => datagram(socket, *device, buffer).await,
             Apart::Connecting(connecting) => match connecting.await {
                 Ok(stream) => {
                     *self = Apart::Port { stream, buffer: vec![0; READ_BUFFER] };
@@ -104,7 +102,9 @@ impl Apart {
             Apart::Port { stream, buffer } => match stream.read(buffer).await {
                 Ok(length @ 1..) => Piece::Bytes(buffer[..length].to_vec()),
                 Ok(0) => self.over("it closed the connection to its stream port".to_owned()),
-                Err(error) => self.over(format!("the connection to its stream port broke: {error}")),
+                Err(error) => {
+                    self.over(format!("the connection to its stream port broke: {error}"))
+                }
             },
         }
     }

@@ -56,7 +56,10 @@ mod tests {
         assert!(words(r#"{"cmd":"factoryReset"}"#).contains("\"confirm\":true"));
         assert!(words(r#"{"cmd":"factoryReset","confirm":"yes"}"#).contains("true or false"));
         assert!(words(r#"{"cmd":"factoryReset","confirm":false}"#).contains("\"confirm\":true"));
-        assert_eq!(read(r#"{"cmd":"factoryReset","confirm":true}"#).unwrap().name(), "factoryReset");
+        assert_eq!(
+            read(r#"{"cmd":"factoryReset","confirm":true}"#).unwrap().name(),
+            "factoryReset"
+        );
         assert_eq!(read(r#"{"cmd":"restart"}"#).unwrap().name(), "restart");
         read(r#"{"cmd":"nosuch"}"#).unwrap_err();
     }

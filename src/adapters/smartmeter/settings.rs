@@ -123,8 +123,11 @@ mod tests {
             let adopted = EntrySettings::adopted(LinkId(link));
             Arc::new(EntrySettings { name: name.into(), serial: serial.map(Arc::from), ..adopted })
         };
-        let entries =
-            vec![entry("mains", Some("smartmeter001"), 0), entry("plug", None, 1), entry("old", None, 0)];
+        let entries = vec![
+            entry("mains", Some("smartmeter001"), 0),
+            entry("plug", None, 1),
+            entry("old", None, 0),
+        ];
         let owners = vec![Some("smartmeter001".into()), None, Some("gone".into())];
         let roster = Roster::new(entries, owners);
         assert_eq!(&*roster.entry("smartmeter001", LinkId(1)).name, "mains");

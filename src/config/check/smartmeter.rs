@@ -71,8 +71,9 @@ impl Check<'_> {
                 || base.starts_with('$')
                 || base.chars().any(|one| matches!(one, '/' | '#' | '+') || one.is_control());
             if wrong {
-                let message =
-                    format!("\"{base}\" is not the first level of a topic: write one such as powermeter");
+                let message = format!(
+                    "\"{base}\" is not the first level of a topic: write one such as powermeter"
+                );
                 self.report(&format!("{key}.{at}"), message);
             }
         }
@@ -115,10 +116,10 @@ impl Check<'_> {
     fn over(&mut self, key: &str, meter: &Meter, stream: &Stream) {
         let over = format!("{key}.over");
         let message = match (&meter.link, stream.over) {
-            (Link::Mqtt(_), Over::Link | Over::Udp | Over::Port) => {
-                Some("on the broker samples come as messages: write over: mqtt and a rate up to 10, or give the \
-                      meter an entry with link: {connect: …}")
-            }
+            (Link::Mqtt(_), Over::Link | Over::Udp | Over::Port) => Some(
+                "on the broker samples come as messages: write over: mqtt and a rate up to 10, or give the \
+                      meter an entry with link: {connect: …}",
+            ),
             (Link::Serial { .. }, Over::Udp | Over::Port | Over::Mqtt) => {
                 Some("on a serial line samples come by the line itself: leave over out")
             }

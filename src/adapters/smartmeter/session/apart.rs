@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use meter_protocols::smartmeter::{
-    self as protocol, Command, Conn, Kind, Packet, Reorder, SampleReply, SampleRequest,
+    self as protocol, Command, Conn, Info, Kind, Packet, Reorder, SampleReply, SampleRequest,
 };
 use tokio::time::{Duration, Instant};
 
@@ -29,7 +29,9 @@ pub(super) struct Apart {
     /// The stream under way comes from the stream port.
     raw: bool,
     /// The device's address by its own words.
-    pub(super) told_ip: Option<String>,
+    told_ip: Option<String>,
+    /// It samples for nobody, by its own words.
+    idle: bool,
 }
 
 impl Apart {
@@ -52,9 +54,15 @@ impl Session {
     /// Samples of the device are to be received there; or the port is not to be had.
     pub(in super::super) fn datagrams_at(&mut self, port: Result<u16, String>, now: Instant) {
         match port {
-            Ok(port) => self.apart.port = Some(port),
+            Ok(port) => {
+                self.apart.port = Some(port);
+                self.sampling_now(now);
+            }
             Err(error) => {
-                self.stream_refused(&format!("the port for its datagrams is not to be had: {error}"), now);
+                self.stream_refused(
+                    &format!("the port for its datagrams is not to be had: {error}"),
+                    now,
+                );
             }
         }
         self.go_on(now, Timestamp::now());
@@ -73,8 +81,8 @@ impl Session {
 
     /// How a stream that comes apart is begun: first the sockets, then the device.
     pub(super) fn next_apart(&mut self, wanted: &Wanted, now: Instant) -> Option<(Command, By)> {
+        self.sampling_later(now);
         if wanted.over == Over::Port {
-            self.sampling_later(now);
             return Some((Command::info(), By::Port));
         }
         let Some(port) = self.apart.port.take() else {
@@ -82,9 +90,11 @@ impl Session {
                 Some(device) => {
                     // The old socket goes before the new one: what came late is nobody's.
                     self.apart.wish = Some(Wish::Datagrams { port: wanted.udp_port, device });
-                    self.sampling_later(now);
                 }
-                None => self.stream_refused("its address is not known, by which its datagrams are known", now),
+                None => self.stream_refused(
+                    "its address is not known, by which its datagrams are known",
+                    now,
+                ),
             }
             return None;
         };
@@ -103,24 +113,29 @@ impl Session {
         }
     }
 
-    /// The socket is there and the device is to be asked at once.
-    pub(super) fn is_port_ready(&self) -> bool {
-        self.apart.port.is_some()
-    }
-
     /// The stream that has begun comes as datagrams.
     pub(super) fn expect_datagrams(&mut self) {
         self.apart.reorder = Some(Reorder::new());
     }
 
-    /// The device has said whether it is idle, which has to be so before its port is used.
-    pub(super) fn port_checked(&mut self, state: Option<&str>, now: Instant) {
+    /// The device has told of itself.
+    pub(super) fn note_state(&mut self, info: &Info) {
+        self.apart.told_ip = info.ip.clone().or(self.apart.told_ip.take());
+        self.apart.idle = info.busy == Some(false);
+    }
+
+    /// The device has been asked whether it is idle, which has to be so before its port is used.
+    pub(super) fn port_checked(&mut self, answered: bool, now: Instant) {
         let wanted = self.device.as_ref().and_then(|device| device.entry.stream.as_ref());
         let Some(port) = wanted.map(|wanted| wanted.port) else { return };
-        match (state, self.device_host()) {
-            (Some("idle"), Some(host)) => self.apart.wish = Some(Wish::Port { host, port }),
-            (Some("idle"), None) => self.stream_refused("its address is not known", now),
-            _ => self.stream_refused("it samples for somebody else: its own port is silent then", now),
+        match (answered && self.apart.idle, self.device_host()) {
+            (true, Some(host)) => self.apart.wish = Some(Wish::Port { host, port }),
+            (true, None) => self.stream_refused("its address is not known", now),
+            (false, _) => {
+                let reason =
+                    "it does not say that it is idle: its own port is silent while it samples";
+                self.stream_refused(reason, now);
+            }
         }
     }
 
@@ -141,7 +156,10 @@ impl Session {
     pub(super) fn watch_measuring(&mut self, now: Instant) {
         if self.apart.measuring.as_ref().is_some_and(|meter| now >= meter.last() + SILENT) {
             self.end_apart();
-            self.stream_refused("its own port is silent: somebody else has it, or it samples elsewhere", now);
+            self.stream_refused(
+                "its own port is silent: somebody else has it, or it samples elsewhere",
+                now,
+            );
         }
     }
 

@@ -41,7 +41,8 @@ impl Session {
         self.context.metrics.smartmeter_quality.increment();
         let held = self.quality.troubles.entry(discriminant(trouble)).or_default();
         if let Some(count) = held.add(1, now, MINUTE) {
-            let text: String = line.text.chars().filter(|one| !one.is_control()).take(120).collect();
+            let text: String =
+                line.text.chars().filter(|one| !one.is_control()).take(120).collect();
             let (serial, peer) = (self.serial(), &self.context.peer);
             tracing::warn!(serial, peer, count, "the meter says of its samples: {text}");
         }
