@@ -190,6 +190,7 @@ impl Gateway {
         let expected = kept.expected(&self.plans);
         let authored = publisher.authored();
         self.plans.know_our_own(&authored, &expected);
+        let guests = authored.guests().clone();
         let waveforms = Waveforms::default();
         let here = (self.broker.link(), authored, history.clone(), waveforms.clone());
         let (makes, routes, owners) = Makes::new(self.plans, &kept, here, &ledger_queue, &metrics)?;
@@ -199,6 +200,7 @@ impl Gateway {
         let directory = Directory::new(expected.into_iter());
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
+        let router = router.with_guests(guests);
         let librarian = history.clone().map(|history| {
             let appearing = bus.subscribe(SYNC_QUEUE, metrics.dropped_updates.clone());
             let (link, meters) = (self.broker.link(), Arc::clone(&directory));

@@ -1,5 +1,6 @@
 //! Every topic the gateway speaks, as a type. Nothing else builds a topic or takes one apart.
 
+mod device;
 mod discovery;
 mod sync;
 
@@ -8,6 +9,7 @@ use std::str::FromStr;
 
 use crate::model::{DeviceId, SensorId};
 
+pub use device::{DeviceState, DeviceTopics};
 pub use discovery::DiscoveryTopics;
 pub use sync::SyncTopic;
 

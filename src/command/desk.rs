@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, json};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -20,7 +20,7 @@ use super::grammar::{Echo, Reply, Request, Verdict};
 use super::{Answer, Command, CommandError, Job, Jobs, answers};
 use crate::broker::{Link, Message, QoS};
 use crate::metrics::Metrics;
-use crate::model::{Make, Timestamp};
+use crate::model::{Make, Model, Timestamp};
 use crate::topic::{BridgeTopic, MeterState, Topic};
 
 /// Which adapter takes the commands of which make.
@@ -165,16 +165,19 @@ impl Desk {
         self.out.reply(meter.name(), reply, Asker::Topic).await;
     }
 
-    /// The relay of one meter; no make so far has one.
-    pub(super) async fn switch(&self, meter: &Meter) {
-        let whose = match meter.make() {
-            Make::Brultech => "a Brultech meter",
-            Make::Fluksometer => "a Fluksometer",
-            Make::P1 => "a smart meter's customer port",
-            Make::Smartmeter => "a SmartMeter",
+    /// The relay of one meter.
+    pub(super) async fn switch(&mut self, meter: &Meter, payload: &[u8]) {
+        let echo = echo("switch");
+        let outcome = match without_relay(meter) {
+            Some(whose) => Err(CommandError::Refused(format!("{whose} has no relay"))),
+            None => switching(payload),
         };
-        let error = CommandError::Refused(format!("{whose} has no relay"));
-        self.out.reply(meter.name(), Reply::failed(&echo("switch"), &error), Asker::Topic).await;
+        match outcome {
+            Ok(command) => self.command(meter, Request { command, echo }, Asker::Topic).await,
+            Err(error) => {
+                self.out.reply(meter.name(), Reply::failed(&echo, &error), Asker::Topic).await;
+            }
+        }
     }
 
     /// Into the lane of the meter.
@@ -238,6 +241,42 @@ impl Desk {
 
 const ONE_WAY: &str = "a smart meter's customer port only speaks: it takes no commands and has no settings; info, \
                        getPower, getVoltage, getCurrent and getEnergy are answered from its telegrams";
+
+/// Whose meter it is, where that has no relay. Of a SmartMeter or PowerMeter only being heard tells.
+fn without_relay(meter: &Meter) -> Option<&'static str> {
+    let model = match meter {
+        Meter::Heard(heard) => Some(heard.device.model),
+        Meter::Expected(_) => None,
+    };
+    match (meter.make(), model) {
+        (Make::Brultech, _) => Some("a Brultech meter"),
+        (Make::Fluksometer, _) => Some("a Fluksometer"),
+        (Make::P1, _) => Some("a smart meter's customer port"),
+        (Make::Smartmeter, Some(Model::Smartmeter)) => Some("a SmartMeter"),
+        (Make::Smartmeter, _) => None,
+    }
+}
+
+/// What the topic `switch` of a meter takes, as the firmware does: lower case only.
+///
+/// # Errors
+/// [`CommandError::Invalid`] for anything else.
+pub(super) fn switching(payload: &[u8]) -> Result<Command, CommandError> {
+    let value = match payload {
+        b"on" | b"true" => 1,
+        b"off" | b"false" => 0,
+        _ => {
+            let said = String::from_utf8_lossy(payload);
+            let said = super::router::shortened(&said);
+            return Err(CommandError::Invalid(format!(
+                "the relay takes on, off, true or false in lower case, not {said:?}; the command \
+                 {{\"cmd\":\"switch\",\"payload\":{{\"value\":-1}}}} turns it round"
+            )));
+        }
+    };
+    let arguments = Map::from_iter([("payload".to_owned(), json!({"value": value}))]);
+    Ok(Command { name: "switch".to_owned(), arguments })
+}
 
 fn echo(cmd: &str) -> Echo {
     Echo { cmd: Some(cmd.to_owned()), id: None }

@@ -138,6 +138,8 @@ pub(super) struct Makes {
     fluksometers: Adapter<fluksometer::Meter>,
     ports: Adapter<p1::Meter>,
     smartmeters: Smartmeters,
+    /// On the gateway's broker.
+    devices: Option<smartmeter::Listener>,
     listeners: Vec<Listener>,
     mailboxes: Mailboxes,
     metrics: Metrics,
@@ -200,6 +202,8 @@ impl Makes {
             ports: telegrams,
             smartmeters: smartmeters.shared.mailbox.clone(),
         };
+        let here = (link.clone(), authored.clone());
+        let devices = smartmeters.listener(&plans.smartmeters, &kept.smartmeters, here)?;
         let shared = Shared::new(link, authored, mailboxes.fluksometers.clone(), metrics.clone())
             .with_history(history);
         let listeners = fluksometer::listeners(&plans.fluksometers, &kept.fluksometers, shared)?;
@@ -211,6 +215,7 @@ impl Makes {
             fluksometers,
             ports,
             smartmeters,
+            devices,
             listeners,
             mailboxes,
             metrics: metrics.clone(),
@@ -233,6 +238,11 @@ impl Makes {
         spawn_adapter(adapters, self.fluksometers, data_dir, stop, &metrics);
         spawn_adapter(adapters, self.ports, data_dir, stop, &metrics);
         let smartmeters: smartmeters::Shared = self.smartmeters.start(adapters, data_dir, stop);
+        if let Some(devices) = self.devices {
+            let run =
+                |devices: Arc<smartmeter::Listener>, stop| async move { devices.run(stop).await };
+            spawn_part(links, "smartmeters on the broker", devices, run, stop, &metrics);
+        }
         for listener in self.listeners {
             let name = listener.name();
             let run = |listener: Arc<Listener>, stop| async move { listener.run(stop).await };

@@ -8,13 +8,15 @@ use tokio_util::sync::CancellationToken;
 use super::parts::{spawn_adapter, spawn_part};
 use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox};
 use crate::adapters::smartmeter::{
-    Context, Ears, Frame, Meter, Operator, Plan, Roster, Switchboard, Told,
+    Context, Ears, Frame, Listener, Meter, OnBroker, Operator, Plan, Roster, Switchboard, Told,
 };
+use crate::broker::{FilterError, Link};
 use crate::bus::Waveforms;
 use crate::command::desk::Routes;
 use crate::ledger::LedgerQueue;
 use crate::metrics::Metrics;
 use crate::model::Make;
+use crate::publish::Authored;
 use crate::registry::change::ChangesIn;
 use crate::task::Group;
 
@@ -56,6 +58,21 @@ impl Smartmeters {
         let told = Told::default();
         let shared = Shared { switchboard, roster, mailbox, waveforms, told, metrics };
         (Smartmeters { adapter, operator, shared }, changes)
+    }
+
+    /// Who listens to devices on the gateway's broker, from here on; `None`: no entry is for any.
+    ///
+    /// # Errors
+    /// When a topic cannot be listened to.
+    pub(super) fn listener(
+        &self,
+        plan: &Plan,
+        left: &Left,
+        (link, authored): (Link, Authored),
+    ) -> Result<Option<Listener>, FilterError> {
+        let Shared { switchboard, roster, mailbox, metrics, .. } = self.shared.clone();
+        let on_broker = OnBroker { link, authored, switchboard, roster, mailbox, metrics };
+        Listener::new(plan, left, on_broker)
     }
 
     /// Starts the adapter.

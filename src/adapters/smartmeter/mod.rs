@@ -6,6 +6,8 @@
 //! | `meter` | one meter: from that to readings |
 //! | `sensors` | which sensors it has |
 //! | `counted`, `unit` | whose energy counts, and in which unit it is told |
+//! | `mqtt` | devices on the gateway's broker |
+//! | `controls` | what a PowerMeter can be told |
 //! | `ears` | a connection to one device: reads, and waits for nobody |
 //! | `session` | what is said on it: one command at a time, polls, streams, signs of life |
 //! | `stream` | one stream of samples: frames counted, a measurement a second, pieces for who asks |
@@ -19,10 +21,13 @@
 
 mod apart;
 mod arrivals;
+mod controls;
 mod counted;
 mod ears;
 mod measured;
 mod meter;
+mod mqtt;
+
 mod operator;
 mod pieces;
 mod rate;
@@ -35,10 +40,13 @@ mod switchboard;
 mod unit;
 mod window;
 
+pub(crate) use controls::CONTROLS;
 pub(crate) use ears::Ears;
 #[allow(unused_imports, reason = "for those who hear devices elsewhere")]
 pub(crate) use measured::{Energy, EnergyUnit, Frame, Line, Measured, Presence};
 pub(crate) use meter::Meter;
+pub(crate) use mqtt::{Listener, OnBroker};
+
 pub(crate) use operator::Operator;
 pub(crate) use session::{Context, Told};
 pub(crate) use settings::{EntrySettings, POLL, Plan, Roster};
