@@ -65,7 +65,8 @@ impl Script {
                 current = Some(said);
                 continue;
             }
-            let answers = current.as_ref().and_then(|said| script.answers.get_mut(said)?.last_mut());
+            let answers =
+                current.as_ref().and_then(|said| script.answers.get_mut(said)?.last_mut());
             let answer = answers.unwrap_or(&mut script.greeting);
             match line["closed"].as_bool() {
                 Some(true) => answer.closes = true,

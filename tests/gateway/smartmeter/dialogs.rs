@@ -41,7 +41,10 @@ async fn every_command_of(dialog: &str, name: &str) {
         assert_eq!(reply["error"], wrong, "{asked}: {reply}");
         assert!(!reply.to_string().contains("TestPwd"), "{reply}");
         if wrong {
-            assert!(reply["msg"].as_str().is_some_and(|words| !words.is_empty()), "{asked}: {reply}");
+            assert!(
+                reply["msg"].as_str().is_some_and(|words| !words.is_empty()),
+                "{asked}: {reply}"
+            );
         }
         for (key, value) in recorded.last().and_then(Value::as_object).into_iter().flatten() {
             let same = ["error", "cmd", "msg", "pwd", "ssids"].contains(&key.as_str()) || wrong;

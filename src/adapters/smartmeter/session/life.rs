@@ -123,6 +123,7 @@ impl Session {
         }
         self.idle.informed(now);
         self.state(info, now, at);
+        self.note_state(info);
         let energy = self.energy(info);
         self.life.rtc = info.rtc != Some(false);
         let relay = info.relay;
