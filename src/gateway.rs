@@ -11,6 +11,7 @@ mod error;
 mod makes;
 mod open;
 mod parts;
+mod smartmeters;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{Bridge, Owners, Reload};
 use crate::broker::{Link, Numbers, Service, ServiceError};
-use crate::bus::{Bus, Queue};
+use crate::bus::{Bus, Queue, Waveforms};
 use crate::command::directory::Directory;
 use crate::command::router::Router;
 use crate::config::Config;
@@ -189,7 +190,9 @@ impl Gateway {
         let expected = kept.expected(&self.plans);
         let authored = publisher.authored();
         self.plans.know_our_own(&authored, &expected);
-        let here = (self.broker.link(), authored, history.clone());
+        let guests = authored.guests().clone();
+        let waveforms = Waveforms::default();
+        let here = (self.broker.link(), authored, history.clone(), waveforms.clone());
         let (makes, routes, owners) = Makes::new(self.plans, &kept, here, &ledger_queue, &metrics)?;
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =
@@ -197,6 +200,7 @@ impl Gateway {
         let directory = Directory::new(expected.into_iter());
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
+        let router = router.with_guests(guests);
         let librarian = history.clone().map(|history| {
             let appearing = bus.subscribe(SYNC_QUEUE, metrics.dropped_updates.clone());
             let (link, meters) = (self.broker.link(), Arc::clone(&directory));
