@@ -1,7 +1,8 @@
 //! Where a second ends: at the first whole cycle of the mains behind it.
 //!
 //! RMS and power over a whole number of cycles do not depend on where in a cycle the stretch begins.
-//! Every frame belongs to one window, so nothing is counted twice or left out.
+//! Every frame belongs to one window, so nothing is counted twice or left out. What there is before the
+//! first whole cycle, at the start or after a gap, is a window of its own.
 
 use super::crossings::Crossings;
 
@@ -26,6 +27,8 @@ pub struct Windows {
     seconds: u64,
     /// The frame that comes next.
     next: u64,
+    /// The open window begins somewhere within a cycle.
+    ragged: bool,
     crossings: Option<Crossings>,
 }
 
@@ -34,7 +37,7 @@ impl Windows {
     #[must_use]
     pub fn new(rate_hz: f64, mains: bool) -> Windows {
         let crossings = mains.then(|| Crossings::new(rate_hz));
-        Windows { rate_hz, start: 0, seconds: 1, next: 0, crossings }
+        Windows { rate_hz, start: 0, seconds: 1, next: 0, ragged: mains, crossings }
     }
 
     /// Takes neighbouring frames, the first of which is number `first`, and appends the ends of windows
@@ -47,7 +50,8 @@ impl Windows {
         for v in voltages {
             let number = self.next;
             let risen = self.crossings.as_mut().is_some_and(|crossings| crossings.push(number, v));
-            if number >= self.due() && (risen || !self.waits(number)) {
+            let whole = number >= self.due() && (risen || !self.waits(number));
+            if whole || (risen && self.ragged) {
                 self.cut(number, cuts);
             }
             self.next += 1;
@@ -77,6 +81,7 @@ impl Windows {
             let whole = (first as f64 / self.rate_hz).floor();
             self.start = self.start.max(self.frame(whole as u64));
             self.seconds = whole as u64 + 1;
+            self.ragged = self.crossings.is_some();
         }
         self.next = first;
     }
@@ -85,6 +90,7 @@ impl Windows {
         let frequency_hz = self.crossings.as_mut().and_then(Crossings::take);
         cuts.push(Cut { start: self.start, end, frequency_hz });
         self.start = end;
+        self.ragged = false;
         while self.due() <= end {
             self.seconds += 1;
         }
@@ -129,9 +135,10 @@ mod tests {
                 let numbers = block * 42..(block + 1) * 42;
                 windows.take(numbers.start, numbers.map(&wave), &mut cuts);
             }
-            assert_eq!(cuts.len(), 4);
-            let mut end = 0;
-            for cut in &cuts {
+            assert_eq!(cuts.len(), 5);
+            assert!(cuts[0].end < rate as u64 / 50 && cuts[0].frequency_hz.is_none());
+            let mut end = cuts[0].end;
+            for cut in &cuts[1..] {
                 assert_eq!(cut.start, end);
                 end = cut.end;
                 assert!(wave(end) >= 0.0 && wave(end - 1) < 0.0);
@@ -159,10 +166,10 @@ mod tests {
         let wave = voltage(1000.0, 50.0);
         windows.take(0, (0..700).map(&wave), &mut cuts);
         windows.take(3_205, (3_205..4_100).map(&wave), &mut cuts);
-        assert_eq!((cuts[0].start, cuts[0].end), (0, 1000));
-        assert_eq!(cuts[1].start, 3000);
-        assert!((4000..4021).contains(&cuts[1].end), "{cuts:?}");
-        for cut in &cuts {
+        let spans: Vec<_> = cuts.iter().map(|cut| (cut.start, cut.end)).collect();
+        let [(0, a), (b, 1000), (3000, c), (d, 4000..4021)] = spans[..] else { panic!("{cuts:?}") };
+        assert!(a < 21 && a == b && (3205..3226).contains(&c) && c == d, "{cuts:?}");
+        for cut in [cuts[1], cuts[3]] {
             assert!((cut.frequency_hz.unwrap() - 50.0).abs() < 0.01, "{cuts:?}");
         }
     }

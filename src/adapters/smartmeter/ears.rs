@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::apart::{Apart, Piece, Wish};
 use super::measured::Frame;
 use super::session::{Context, Session};
 use super::switchboard::{Registration, Switchboard, Way};
@@ -27,6 +28,8 @@ pub(crate) struct Ears {
     /// Frames that the adapter has had no room for.
     waiting: VecDeque<Arrival<Frame>>,
     context: Arc<Context>,
+    /// Samples that come beside the connection.
+    apart: Apart,
     finished: Option<String>,
 }
 
@@ -36,6 +39,7 @@ enum Event {
     Asked(Option<super::switchboard::Ask>),
     Replaced,
     Room,
+    Samples(Piece),
 }
 
 impl Ears {
@@ -52,6 +56,7 @@ impl Ears {
             mailbox,
             waiting: VecDeque::new(),
             context,
+            apart: Apart::default(),
             finished: None,
         }
     }
@@ -69,12 +74,42 @@ impl Ears {
             }
             self.way = Some(way);
         }
+        while let Some(wish) = self.session.take_wish() {
+            self.grant(wish);
+        }
         while let Some(frame) = self.session.poll_frame() {
             let at = Timestamp::now();
             self.hand_on(Arrival { link: self.context.link, at, frame: Box::new(frame) });
         }
         self.finished = self.finished.take().or_else(|| self.session.take_finished());
         self.session.poll_transmit().unwrap_or_default()
+    }
+
+    /// Takes the datagrams that are there, but not for ever.
+    fn take_waiting(&mut self, now: Instant, at: Timestamp) {
+        for _ in 0..DATAGRAMS_AT_ONCE {
+            let Some(piece) = self.apart.waiting() else { return };
+            self.session.piece(&piece, now, at);
+        }
+    }
+
+    /// Opens and closes sockets for samples.
+    fn grant(&mut self, wish: Wish) {
+        // A port that is to be opened again has to be free.
+        self.apart = Apart::Nowhere;
+        match wish {
+            Wish::Nothing => {}
+            Wish::Port { host, port } => self.apart = Apart::port(host, port),
+            Wish::Datagrams { port, device } => {
+                let opened = Apart::datagrams(port, device);
+                let port = opened.map(|(apart, port)| {
+                    self.apart = apart;
+                    port
+                });
+                let port = port.map_err(|error| error.to_string());
+                self.session.datagrams_at(port, Instant::now());
+            }
+        }
     }
 
     fn hand_on(&mut self, arrival: Arrival<Frame>) {
@@ -99,7 +134,10 @@ impl Ears {
 
 impl Conversation for Ears {
     async fn received(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.session.handle_bytes(bytes, Instant::now(), Timestamp::now());
+        let (now, at) = (Instant::now(), Timestamp::now());
+        // What came before the end of a stream is not lost by it.
+        self.take_waiting(now, at);
+        self.session.handle_bytes(bytes, now, at);
         self.settle()
     }
 
@@ -121,6 +159,7 @@ impl Conversation for Ears {
                     ask = way.asks.recv(), if may_ask => Event::Asked(ask),
                     () = way.replaced.cancelled() => Event::Replaced,
                     Ok(_place) = self.mailbox.reserve(), if behind => Event::Room,
+                    piece = self.apart.next() => Event::Samples(piece),
                 },
                 None => {
                     sleep_until(until).await;
@@ -137,6 +176,11 @@ impl Conversation for Ears {
                     self.finished = Some(words);
                 }
                 Event::Room => self.pass_on(),
+                Event::Samples(piece) => {
+                    let at = Timestamp::now();
+                    self.session.piece(&piece, now, at);
+                    self.take_waiting(now, at);
+                }
             }
         }
     }
@@ -158,3 +202,5 @@ impl Conversation for Ears {
 const WAITING: usize = 256;
 /// A tenth of a second of the fastest stream, at 32 kHz and six channels.
 const READ_BUFFER: usize = 64 * 1024;
+/// More than there are in a third of a second of the fastest stream.
+const DATAGRAMS_AT_ONCE: usize = 512;

@@ -14,10 +14,12 @@
 //! | `window` | what the samples of a second come to |
 //! | `arrivals` | when frames were due, by the gateway's clock |
 //! | `pieces` | samples for relay and recorder |
+//! | `apart`, `rate` | samples as datagrams and from the device's own stream port; the rate of the latter |
 //! | `operator`, `requests` | commands of others, checked, and brought to their device |
 //! | `switchboard` | which way reaches which device |
 //! | `settings` | what is configured, and which entry a device has |
 
+mod apart;
 mod arrivals;
 mod controls;
 mod counted;
@@ -28,6 +30,7 @@ mod mqtt;
 
 mod operator;
 mod pieces;
+mod rate;
 mod requests;
 mod sensors;
 mod session;

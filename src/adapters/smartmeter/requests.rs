@@ -1,10 +1,10 @@
 //! From what somebody sent to a command of the firmware: what could wipe a meter or cut it off has to
-//! be confirmed, and no password comes back.
+//! be confirmed.
 
 use meter_protocols::smartmeter::{Command, Kind};
 use serde_json::Value;
 
-use crate::command::{self, Answer, CommandError};
+use crate::command::{self, CommandError};
 
 /// The command, with its limits checked.
 ///
@@ -30,20 +30,6 @@ pub(super) fn parse(asked: &command::Command, kind: Kind) -> Result<Command, Com
     Ok(command)
 }
 
-/// The answer without the password that the firmware repeats in it.
-pub(super) fn without_secrets(mut answer: Answer) -> Answer {
-    if let Some(password) = answer.get_mut("pwd").filter(|password| *password != "") {
-        *password = MASK.into();
-    }
-    if let Some(Value::String(words)) = answer.get_mut("msg")
-        && let Some(at) = words.find(PASSWORD)
-    {
-        words.truncate(at + PASSWORD.len());
-        words.push_str(MASK);
-    }
-    answer
-}
-
 /// What has to be confirmed, and why.
 const GRAVE: &[(&str, &str)] = &[
     ("factoryReset", "clears the meter's name, networks, servers, energy and calibration"),
@@ -54,14 +40,9 @@ const GRAVE: &[(&str, &str)] = &[
     ("mdns", "gives the meter another name, by which it is known here as another meter"),
     ("resetEnergy", "sets the meter's energy"),
 ];
-/// As the firmware words it: `New Ap, SSID: Test, PW: TestPwd`.
-const PASSWORD: &str = "PW: ";
-const MASK: &str = "***";
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn read(text: &str) -> Result<Command, CommandError> {
@@ -81,13 +62,5 @@ mod tests {
         );
         assert_eq!(read(r#"{"cmd":"restart"}"#).unwrap().name(), "restart");
         read(r#"{"cmd":"nosuch"}"#).unwrap_err();
-    }
-
-    #[test]
-    fn no_password_comes_back() {
-        let answer = json!({"ssid": "a", "pwd": "TestPwd", "msg": "New Ap, SSID: a, PW: TestPwd"});
-        let Value::Object(answer) = answer else { unreachable!() };
-        let answer = Value::Object(without_secrets(answer));
-        assert_eq!(answer, json!({"ssid": "a", "pwd": "***", "msg": "New Ap, SSID: a, PW: ***"}));
     }
 }

@@ -6,12 +6,14 @@
 //! | `context` | what a session is told of its link |
 //! | `turns` | one command at a time, its reply or its deadline, and the fence against late replies |
 //! | `life` | who the device is, keepalive, and whether it still lives |
+//! | `apart` | streams that come as datagrams, or from the device's own stream port |
 //! | `idle` | what is asked while it does not sample |
 //! | `sampling` | streams: their start, their watch, their end |
 //! | `quality` | log lines that tell of trouble, counted and told now and then |
 //!
 //! Source: protocol note, sections 2.2 to 2.5 and 4.
 
+mod apart;
 mod context;
 mod idle;
 mod life;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use meter_protocols::smartmeter::{self as protocol, Decoder, Kind};
 use tokio::time::Instant;
 
+use self::apart::Apart;
 pub(crate) use self::context::{Context, Told};
 use self::idle::Idle;
 use self::life::Life;
@@ -50,6 +53,7 @@ pub(super) struct Session {
     turns: Turns,
     idle: Idle,
     sampling: Sampling,
+    apart: Apart,
     quality: Quality,
     out: VecDeque<Vec<u8>>,
     frames: VecDeque<Frame>,
@@ -88,6 +92,7 @@ impl Session {
             turns: Turns::default(),
             idle: Idle::new(now),
             sampling: Sampling::new(now),
+            apart: Apart::default(),
             quality: Quality::default(),
             out: VecDeque::new(),
             frames: VecDeque::new(),
@@ -141,7 +146,12 @@ impl Session {
     /// When the session wants to be told of the time.
     pub(super) fn poll_timeout(&self) -> Instant {
         let life = self.life_deadline();
-        let others = [self.turns.deadline(), self.work_due(), self.sampling_deadline()];
+        let others = [
+            self.turns.deadline(),
+            self.work_due(),
+            self.sampling_deadline(),
+            self.measuring_deadline(),
+        ];
         others.into_iter().flatten().fold(life, Instant::min)
     }
 
@@ -168,6 +178,7 @@ impl Session {
     fn go_on(&mut self, now: Instant, at: Timestamp) {
         self.watch_turn(now, at);
         self.watch_stream(now, at);
+        self.watch_measuring(now);
         self.watch_life(now);
         self.next_turn(now, at);
     }

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use meter_protocols::mains::{Cut, Rows, Windows, read_f32_le};
 
-use super::Measured;
 use super::arrivals::Arrivals;
 use super::pieces::Pieces;
 use super::window::{Columns, Window};
+use super::{Energy, Measured};
 use crate::bus::Waveforms;
 use crate::metrics::{Held, Metrics};
 use crate::model::{Channel, DeviceId, StreamInfo, Timestamp, WaveChannel, WaveKind};
@@ -55,7 +55,7 @@ pub(crate) struct Second {
     pub(crate) at: Timestamp,
     /// It came so late that it is no news: after a stall.
     pub(crate) late: bool,
-    /// The means over whole cycles of the mains. Without enough samples only the energy.
+    /// The means over whole cycles of the mains.
     pub(crate) measured: Measured,
     /// How much of it was received, 0 to 1.
     pub(crate) received: f64,
@@ -99,6 +99,8 @@ pub(crate) struct Stream {
     /// The column that cycles are taken from.
     reference: Option<usize>,
     window: Window,
+    /// Energy of windows that were too short for a reading: it goes with the next.
+    carried: Option<Energy>,
     cuts: Vec<Cut>,
     seconds: Vec<Second>,
     arrivals: Arrivals,
@@ -140,6 +142,7 @@ impl Stream {
             windows: Windows::new(rate_hz, reference.is_some()),
             reference,
             window: Window::default(),
+            carried: None,
             cuts: Vec::new(),
             seconds: Vec::new(),
             arrivals: Arrivals::new(rate_hz, now),
@@ -159,7 +162,7 @@ impl Stream {
             return;
         }
         if missing > 0 {
-            self.lose(u64::from(missing));
+            self.lose(u64::from(missing), self.packet_frames);
         }
         self.next_packet = number.wrapping_add(1);
         self.summary.packets += 1;
@@ -193,7 +196,7 @@ impl Stream {
         }
         if let Some(missing) = sent.and_then(|sent| self.messages.missing(sent, now, self.rate_hz))
         {
-            self.lose(missing);
+            self.lose(missing, 1);
         }
         self.summary.packets += 1;
         self.metrics.stream_packets.increment();
@@ -237,11 +240,15 @@ impl Stream {
         if let Some(cut) = self.windows.finish() {
             self.close(&cut, now);
         }
+        if let Some(energy) = self.carried.take() {
+            let measured = Measured { energy: Some(energy), ..Measured::default() };
+            self.seconds.push(Second { at: now, late: false, measured, received: 0.0 });
+        }
         (self.summary, std::mem::take(&mut self.seconds))
     }
 
-    fn lose(&mut self, packets: u64) {
-        let frames = packets.saturating_mul(self.packet_frames);
+    fn lose(&mut self, packets: u64, frames_each: u64) {
+        let frames = packets.saturating_mul(frames_each);
         self.count_lost(packets, frames);
         self.next = self.next.saturating_add(frames);
         self.pieces.skip(self.next);
@@ -306,10 +313,13 @@ impl Stream {
         self.summary.bad_samples += window.bad();
         self.metrics.stream_bad_samples.add(window.bad());
         self.choose_reference(&window);
-        let measured = window.measured(&self.columns, cut, self.energy);
+        let mut measured = window.measured(&self.columns, cut, self.energy);
+        let energy = Energy::sum(self.carried.take(), measured.energy.take());
         if measured == Measured::default() {
+            self.carried = energy;
             return;
         }
+        measured.energy = energy;
         let frames = cut.end.saturating_sub(cut.start).max(1);
         self.seconds.push(Second {
             at: self.arrivals.due(cut.end).min(now),
@@ -390,3 +400,6 @@ const CLOCK_SET_S: f64 = 2.0;
 const TRUST_MS: u64 = 60_000;
 /// Below there is no mains on a line.
 const LIVE_V: f64 = 15.0;
+
+#[cfg(test)]
+mod tests;

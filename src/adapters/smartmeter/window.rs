@@ -195,6 +195,25 @@ impl Sums {
     }
 }
 
+impl Energy {
+    /// What has flowed in two stretches.
+    pub(super) fn sum(one: Option<Energy>, other: Option<Energy>) -> Option<Energy> {
+        let (Some(a), Some(b)) = (one, other) else { return one.or(other) };
+        let (
+            Energy::Flowed { whole_wh: (taken, given), mut lines_wh },
+            Energy::Flowed { whole_wh, lines_wh: others },
+        ) = (a, b)
+        else {
+            // The meter's own totals hold all that there was before.
+            return Some(b);
+        };
+        for (line, other) in lines_wh.iter_mut().zip(others) {
+            *line = (line.0 + other.0, line.1 + other.1);
+        }
+        Some(Energy::Flowed { whole_wh: (taken + whole_wh.0, given + whole_wh.1), lines_wh })
+    }
+}
+
 /// The whole of three lines: powers and currents in sum, the mean of the voltages. What one of them lacks
 /// the whole lacks.
 fn sum(lines: &[Line; 3]) -> Line {

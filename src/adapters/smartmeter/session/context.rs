@@ -40,11 +40,6 @@ impl Told {
         let mut told = self.0.lock();
         told.len() < MOST && told.insert(what)
     }
-
-    /// It may be said again: what it was about has changed.
-    pub(crate) fn again(&self, what: &str) {
-        self.0.lock().remove(what);
-    }
 }
 
 /// Devices that make names up must not fill memory.

@@ -72,18 +72,18 @@ impl Sampling {
 
 impl Session {
     pub(super) fn is_sampling(&self) -> bool {
-        self.sampling.is_on()
+        self.sampling.is_on() || self.apart.is_measuring()
     }
 
     /// Whether samples come without numbers, between which nothing else should be asked for.
     pub(super) fn is_raw(&self) -> bool {
-        self.sampling.on.as_ref().is_some_and(|on| !on.framed)
+        self.sampling.on.as_ref().is_some_and(|on| !on.framed) && !self.apart.is_on()
     }
 
-    /// What the entry wants sampled on this connection by itself.
+    /// What the entry wants sampled by the say of this connection.
     fn wanted(&self) -> Option<&Wanted> {
         let wanted = self.device.as_ref()?.entry.stream.as_ref()?;
-        let here = wanted.start == Start::Always && wanted.over == Over::Link;
+        let here = wanted.start == Start::Always && wanted.over != Over::Mqtt;
         (here && !self.sampling.held).then_some(wanted)
     }
 
@@ -101,6 +101,9 @@ impl Session {
             return None;
         }
         let wanted = self.wanted().filter(|_| now >= self.sampling.next_try)?.clone();
+        if wanted.over != Over::Link {
+            return self.next_apart(&wanted, now);
+        }
         if !wanted.framed && !self.sampling.quiet_log {
             self.sampling.quiet_log = true;
             return Some((Command::log(protocol::LogLevel::Error), By::Level));
@@ -118,15 +121,7 @@ impl Session {
     fn sample_command(&self, wanted: &Wanted) -> Result<Command, CommandError> {
         let request = SampleRequest {
             conn: if self.context.serial_line { Conn::Serial } else { Conn::Tcp },
-            measures: match wanted.measures {
-                Measures::All => protocol::Measures::All,
-                Measures::L1 => protocol::Measures::Line(1),
-                Measures::L2 => protocol::Measures::Line(2),
-                Measures::L3 => protocol::Measures::Line(3),
-                Measures::Powers => protocol::Measures::Powers,
-                Measures::Rms => protocol::Measures::Rms,
-                Measures::Everything => protocol::Measures::Everything,
-            },
+            measures: measures(wanted.measures),
             framed: wanted.framed,
             slot: wanted.slot,
             ..SampleRequest::new(wanted.rate)
@@ -165,10 +160,25 @@ impl Session {
             self.sampling.to_stop = true;
             return self.stream_refused("its reply does not tell what it samples", now);
         };
-        let Some(setup) = self.setup(&reply) else { return };
         let ahead = payload(command, "time").map_or(Duration::ZERO, |_| TIMED);
-        self.decoder.expect_frames(reply.layout.sample_bytes());
-        self.decoder.set_raw(!reply.framed);
+        if matches!(Conn::of_name(&reply.conn, 0), Some(Conn::Udp(_))) {
+            self.expect_datagrams();
+        } else {
+            self.decoder.expect_frames(reply.layout.sample_bytes());
+            self.decoder.set_raw(!reply.framed);
+        }
+        self.stream_has_begun(&reply, ahead, now, at);
+    }
+
+    /// What this reply tells of comes from now on, or when it is time.
+    pub(super) fn stream_has_begun(
+        &mut self,
+        reply: &SampleReply,
+        ahead: Duration,
+        now: Instant,
+        at: Timestamp,
+    ) {
+        let Some(setup) = self.setup(reply) else { return };
         self.sampling.on = Some(On {
             stream: Stream::begin(
                 &setup,
@@ -231,7 +241,7 @@ impl Session {
     pub(super) fn packet(&mut self, packet: &Packet, now: Instant, at: Timestamp) {
         self.context.metrics.packets.increment();
         match &mut self.sampling.on {
-            Some(on) if on.framed => {
+            Some(on) if on.framed && !self.apart.is_on() => {
                 on.note_data(now);
                 on.stream.packet(packet.number, &packet.payload, at);
                 self.hand_on_seconds();
@@ -242,13 +252,44 @@ impl Session {
 
     pub(super) fn raw(&mut self, bytes: &[u8], now: Instant, at: Timestamp) {
         match &mut self.sampling.on {
-            Some(on) => {
+            Some(on) if !self.apart.is_on() => {
                 on.note_data(now);
                 on.stream.raw(bytes, at);
                 self.hand_on_seconds();
             }
-            None => self.unexpected_data(now),
+            _ => self.unexpected_data(now),
         }
+    }
+
+    /// Packets that came as datagrams, in order.
+    pub(super) fn packets_apart(&mut self, packets: &[Packet], now: Instant, at: Timestamp) {
+        if let Some(on) = &mut self.sampling.on {
+            on.note_data(now);
+            for packet in packets {
+                self.context.metrics.packets.increment();
+                on.stream.packet(packet.number, &packet.payload, at);
+            }
+        }
+        self.hand_on_seconds();
+    }
+
+    /// Bytes that came by the device's own stream port.
+    pub(super) fn bytes_apart(&mut self, bytes: &[u8], now: Instant, at: Timestamp) {
+        if let Some(on) = &mut self.sampling.on {
+            on.note_data(now);
+            on.stream.raw(bytes, at);
+        }
+        self.hand_on_seconds();
+    }
+
+    /// The stream is not asked for again before some time has passed.
+    pub(super) fn sampling_later(&mut self, now: Instant) {
+        self.sampling.next_try = now + self.sampling.pause.next_pause();
+    }
+
+    /// The stream can be asked for at once.
+    pub(super) fn sampling_now(&mut self, now: Instant) {
+        self.sampling.next_try = now;
     }
 
     /// Samples of which the start was not seen: on a serial line they go on over a restart of the gateway.
@@ -291,7 +332,11 @@ impl Session {
 
     /// The stream is over. `sent`: how many samples the device says that it has sent.
     pub(super) fn end_stream(&mut self, sent: Option<u64>, _now: Instant, at: Timestamp) {
-        let Some(on) = self.sampling.on.take() else { return };
+        let rest = self.end_apart();
+        let Some(mut on) = self.sampling.on.take() else { return };
+        for packet in &rest {
+            on.stream.packet(packet.number, &packet.payload, at);
+        }
         self.decoder.set_raw(false);
         let (summary, seconds) = on.stream.end(sent, at);
         self.hand_on(seconds);
@@ -433,6 +478,19 @@ impl On {
 /// An argument of a command, within `payload`.
 fn payload<'a>(command: &'a Command, key: &str) -> Option<&'a Value> {
     command.arguments().get("payload")?.get(key)
+}
+
+/// What is wanted, as the protocol has it.
+pub(super) fn measures(wanted: Measures) -> protocol::Measures {
+    match wanted {
+        Measures::All => protocol::Measures::All,
+        Measures::L1 => protocol::Measures::Line(1),
+        Measures::L2 => protocol::Measures::Line(2),
+        Measures::L3 => protocol::Measures::Line(3),
+        Measures::Powers => protocol::Measures::Powers,
+        Measures::Rms => protocol::Measures::Rms,
+        Measures::Everything => protocol::Measures::Everything,
+    }
 }
 
 /// A channel of a stream in the gateway's terms.

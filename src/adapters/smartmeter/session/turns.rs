@@ -50,6 +50,8 @@ pub(super) enum By {
     Sample,
     /// The session, to end one that nobody hears.
     Stop,
+    /// The session, before it uses the device's stream port.
+    Port,
 }
 
 impl Turns {
@@ -183,6 +185,7 @@ impl Session {
                     self.stream_refused(&error.to_string(), now);
                 }
             }
+            By::Port => self.port_checked(outcome.is_ok(), now),
             By::Poll(_) | By::Level | By::Stop => {}
         }
     }
@@ -210,12 +213,12 @@ impl Session {
             && let Some(turn) = self.turns.turn.take()
         {
             self.turns.fence = Some(now);
-            self.send(b"?\n".to_vec(), now);
+            self.probe(now);
             let waited = turn.command.deadline();
             match turn.by {
                 By::Ask(told) => drop(told.send(Err(CommandError::Silent(waited)))),
                 By::Poll(poll) => self.polled(poll, None, now),
-                By::Sample => self.stream_refused("the meter did not answer", now),
+                By::Sample | By::Port => self.stream_refused("the meter did not answer", now),
                 By::Level | By::Stop => {}
             }
         }
