@@ -2,6 +2,7 @@
 //! want to know.
 
 mod fluksometer;
+mod streams;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use crate::transport::{Dial, Framing, ListenOptions, SerialLine};
 use crate::web::{About, ApiAccess, MqttAccess};
 
 pub(crate) use self::fluksometer::{mdns, plan as fluksometers};
+pub(crate) use self::streams::streams;
 
 /// What the meter entries come to.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ use super::directory::{Directory, Meter};
 use super::grammar::{self, BadRequest, Reply, Request};
 use crate::broker::{FilterError, Link, Received};
 use crate::metrics::Metrics;
+use crate::streams::record::Orders;
 use crate::topic::{Leaf, Topic};
 
 /// Takes commands in and sees to their replies; see [`run`](Router::run).
@@ -28,6 +29,7 @@ pub struct Router {
     out: Outbox,
     directory: Arc<Directory>,
     routes: Routes,
+    recorders: Orders,
     intake: Mutex<Intake>,
 }
 
@@ -100,7 +102,14 @@ impl Router {
         let commands = Commands { calls, directory: Arc::clone(&directory) };
         let out = Outbox { link, metrics };
         let intake = Mutex::new(Intake { calls: queue, inbox });
-        Ok((Router { out, directory, routes, intake }, commands))
+        let recorders = Orders::default();
+        Ok((Router { out, directory, routes, recorders, intake }, commands))
+    }
+
+    /// The same, for meters whose samples are recorded.
+    #[must_use]
+    pub fn with_recorders(self, recorders: Orders) -> Router {
+        Router { recorders, ..self }
     }
 
     /// Serves until `stop`; then everything that still waits is answered that it was not done.
@@ -114,7 +123,8 @@ impl Router {
             None => Inbox::open(&self.out.link)?,
         };
         let calls = &mut intake.calls;
-        let desk = Desk::new(self.out.clone(), self.routes.clone(), stop.child_token());
+        let desk = Desk::new(self.out.clone(), self.routes.clone(), stop.child_token())
+            .with_recorders(self.recorders.clone());
         let mut clerk = Clerk { router: self, desk, notices: Notices::default() };
         loop {
             tokio::select! {
