@@ -21,6 +21,7 @@ use super::{Answer, Command, CommandError, Job, Jobs, answers};
 use crate::broker::{Link, Message, QoS};
 use crate::metrics::Metrics;
 use crate::model::{Make, Model, Timestamp};
+use crate::streams::record::Orders;
 use crate::topic::{BridgeTopic, MeterState, Topic};
 
 /// Which adapter takes the commands of which make.
@@ -90,6 +91,7 @@ pub(super) enum Asker {
 pub(super) struct Desk {
     out: Outbox,
     routes: Routes,
+    recorders: Orders,
     lanes: HashMap<(Make, Arc<str>, Option<&'static str>), mpsc::Sender<Waiting>>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -114,11 +116,19 @@ pub(super) struct Outbox {
 
 impl Desk {
     pub(super) fn new(out: Outbox, routes: Routes, stop: CancellationToken) -> Desk {
-        Desk { out, routes, lanes: HashMap::new(), tasks: JoinSet::new(), stop }
+        let (recorders, lanes) = (Orders::default(), HashMap::new());
+        Desk { out, routes, recorders, lanes, tasks: JoinSet::new(), stop }
+    }
+
+    pub(super) fn with_recorders(self, recorders: Orders) -> Desk {
+        Desk { recorders, ..self }
     }
 
     /// A command for one meter.
     pub(super) async fn command(&mut self, meter: &Meter, request: Request, asker: Asker) {
+        if request.command.name == "record" {
+            return self.record(meter, request, asker).await;
+        }
         let (known, asker) = match answers::answer(&request.command, meter) {
             Some(outcome) if !self.meter_says_more(meter, &request.command, &outcome) => {
                 let reply = reply(&request.echo, outcome);
@@ -151,6 +161,28 @@ impl Desk {
             route.is_some_and(|route| (route.reach)(serial))
         };
         more && meter.make() == Make::Smartmeter && meter.serial().is_some_and(reaches)
+    }
+
+    /// `record`: answered by the recorder of the meter, which may have to wait for the disk.
+    async fn record(&mut self, meter: &Meter, request: Request, asker: Asker) {
+        let Request { command, echo } = request;
+        let name = Arc::clone(meter.name());
+        let serial = meter.serial().map(|serial| &**serial);
+        let answer = match self.recorders.hand_over(&name, serial, &command) {
+            Ok(answer) => answer,
+            Err(error) => {
+                return self.out.reply(&name, Reply::failed(&echo, &error), asker).await;
+            }
+        };
+        let (out, stop) = (self.out.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let outcome = tokio::select! {
+                biased;
+                outcome = answer => outcome,
+                () = stop.cancelled() => Err(CommandError::Lost),
+            };
+            out.reply(&name, reply(&echo, outcome), asker).await;
+        });
     }
 
     /// A momentary value of one meter.
