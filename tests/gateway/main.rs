@@ -46,6 +46,7 @@ mod serial;
 mod shutdown;
 mod simulated;
 mod smartmeter;
+mod smartmeter_mqtt;
 mod talk;
 mod text;
 mod unheard;

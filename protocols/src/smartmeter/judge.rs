@@ -95,7 +95,8 @@ fn judge_packet(held: &[u8], quiet: bool, known: &Known) -> Judged {
     }
     match inner_boundary(held, end, header, known) {
         Inner::None => Judged::Frame(packet(), end),
-        Inner::At(_) | Inner::Open if !quiet && is_open(&held[end..]) => Judged::Wait(0),
+        Inner::Open if !quiet => Judged::Wait(0),
+        Inner::At(_) if !quiet && is_open(&held[end..]) => Judged::Wait(0),
         Inner::At(place) if !begins(&held[end..]) => Judged::Skip(place, SkipReason::CutPacket),
         _ => Judged::Frame(packet(), end),
     }
@@ -125,33 +126,41 @@ enum Inner {
 /// shape has to fit in nine bytes or so: samples hardly ever do.
 fn inner_boundary(held: &[u8], end: usize, header: Header, known: &Known) -> Inner {
     let payload = held.get(HEADER..end).unwrap_or_default();
+    let before = known.last.map(|(last, _)| last);
+    let follows = |inner| known.follows(inner, Some(header.number)) || known.follows(inner, before);
     let mut open = false;
     for place in prefixes(payload).map(|place| HEADER + place) {
         let inner = &held[place..];
-        if inner.starts_with(DATA) {
-            match Header::read(inner) {
-                None => open = true,
-                Some(inner) if known.follows(inner, Some(header.number)) => {
-                    return Inner::At(place);
-                }
-                Some(_) => {}
-            }
-        } else if is_log_begin(inner) == Some(true) || inner.starts_with(b"Info:{\"") {
-            return Inner::At(place);
+        let is_boundary = match inner.starts_with(DATA) {
+            true => Header::read(inner).map(follows),
+            false => is_message_begin(inner),
+        };
+        match is_boundary {
+            Some(true) => return Inner::At(place),
+            Some(false) => {}
+            None => open = true,
         }
     }
     if open { Inner::Open } else { Inner::None }
 }
 
+/// Whether a message or a log line with its time begins here; `None`: too few bytes to tell.
+fn is_message_begin(bytes: &[u8]) -> Option<bool> {
+    const JSON: &[u8] = b"Info:{\"";
+    match bytes.get(..JSON.len()) {
+        Some(begin) if begin == JSON => Some(true),
+        None if JSON.starts_with(bytes) => None,
+        _ => is_log_begin(bytes),
+    }
+}
+
 /// Whether too few bytes are there to tell what begins with them.
 fn is_open(behind: &[u8]) -> bool {
-    let behind = behind.strip_prefix(b"\r\n").unwrap_or(behind);
     behind.len() < HEADER
 }
 
 /// Whether a frame begins with these bytes.
 fn begins(behind: &[u8]) -> bool {
-    let behind = behind.strip_prefix(b"\r\n").unwrap_or(behind);
     behind.is_empty() || behind.starts_with(DATA) || behind.starts_with(INFO)
 }
 

@@ -10,6 +10,7 @@ use super::{Kind, Layout, Message, Values, Version};
 
 /// A message on `state/sample`, which carries three things.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are measurements, and none is kept")]
 pub enum Sample {
     /// What is measured, every few seconds while the meter is idle.
     Measurement(Measurement),

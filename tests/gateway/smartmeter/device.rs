@@ -99,7 +99,7 @@ pub(super) struct Device {
     pub(super) address: SocketAddr,
     /// What was said to it.
     pub(super) lines: Record<String>,
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 impl Device {
@@ -115,7 +115,7 @@ impl Device {
                 connections.spawn(play(stream, Arc::clone(&script), Arc::clone(&recorder)));
             }
         });
-        Device { address, lines, _task: task }
+        Device { address, lines, task }
     }
 
     /// One that dials the gateway's stream server, once.
@@ -126,7 +126,12 @@ impl Device {
             let stream = TcpStream::connect(gateway).await.unwrap();
             play(stream, Arc::new(Mutex::new(script)), Arc::new(recorder)).await;
         });
-        Device { address: gateway, lines, _task: task }
+        Device { address: gateway, lines, task }
+    }
+
+    /// Waits until the gateway has closed the connection that was dialled.
+    pub(super) async fn ended(mut self) {
+        self.task.join_next().await;
     }
 
     /// Waits until a line that begins so was said to it `count` times.

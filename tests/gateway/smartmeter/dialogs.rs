@@ -18,7 +18,9 @@ async fn every_command_of(dialog: &str, name: &str) {
     for asked in &script.order {
         let Some(cmd) = asked["cmd"].as_str().filter(|cmd| !OWN.contains(cmd)) else { continue };
         let mut body = asked.clone();
-        body["confirm"] = true.into();
+        if !cmd.starts_with("get") {
+            body["confirm"] = true.into();
+        }
         body["id"] = 7.into();
         let reply = command(gateway.web(), name, &body).await;
         assert_eq!((&reply["cmd"], &reply["id"]), (&json!(cmd), &json!(7)), "{asked}: {reply}");

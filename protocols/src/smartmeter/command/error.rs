@@ -1,7 +1,5 @@
 //! What is wrong with a command.
 
-use serde_json::Value;
-
 use crate::smartmeter::Kind;
 
 /// A command that is not sent, and why. No message holds a password.
@@ -46,7 +44,7 @@ pub enum CommandError {
         /// The argument.
         key: &'static str,
         /// What it is.
-        value: Value,
+        value: String,
         /// What it has to be.
         wanted: String,
     },

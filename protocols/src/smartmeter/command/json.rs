@@ -288,13 +288,10 @@ impl<'a> Arguments<'a> {
     }
 
     fn wrong(&self, key: &'static str, wanted: &str) -> CommandError {
-        let shown = match self.get(key).cloned().unwrap_or_default() {
-            _ if key == "pwd" => Value::from("no such thing"),
-            Value::Array(_) | Value::Object(_) if key != "slot" => {
-                Value::from("a list or an object")
-            }
-            Value::String(text) => Value::from(text.chars().take(64).collect::<String>()),
-            value => value,
+        let shown = match self.get(key) {
+            _ if key == "pwd" => "no text".to_owned(),
+            None => "missing".to_owned(),
+            Some(value) => value.to_string().chars().take(64).collect(),
         };
         let (command, wanted) = (self.command.to_owned(), wanted.to_owned());
         CommandError::Wrong { command, key, value: shown, wanted }

@@ -167,7 +167,7 @@ impl Command {
             return Err(CommandError::Wrong {
                 command,
                 key: "samples",
-                value: samples.into(),
+                value: samples.to_string(),
                 wanted,
             });
         }
@@ -254,7 +254,7 @@ impl Command {
             return Err(CommandError::Wrong {
                 command: "resetEnergy".into(),
                 key: "energy",
-                value: watt_hours.to_vec().into(),
+                value: format!("{watt_hours:?}"),
                 wanted: match kind {
                     Kind::SmartMeter => "a list of three numbers from 0 on, in Wh".into(),
                     Kind::PowerMeter => "a number from 0 on, in Wh".into(),
@@ -335,7 +335,7 @@ impl Command {
             Some(seconds) => Err(CommandError::Wrong {
                 command: "publishInterval".into(),
                 key: "intv",
-                value: seconds.into(),
+                value: seconds.to_string(),
                 wanted: "0.01 to 3600 seconds, or -1 for never".into(),
             }),
         }
@@ -391,7 +391,7 @@ fn check_factor(key: &'static str, factor: f64) -> Result<(), CommandError> {
         false => Err(CommandError::Wrong {
             command: "calibration".into(),
             key,
-            value: factor.into(),
+            value: factor.to_string(),
             wanted: "0.5 to 2.0, either way round".into(),
         }),
     }

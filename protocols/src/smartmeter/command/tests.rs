@@ -61,7 +61,7 @@ fn what_would_harm_a_meter_is_refused_in_words() {
         (smart(json!({"cmd": "calibration", "cal": [1, 1, 1]})), "six factors"),
         (
             plug(json!({"cmd": "calibration", "calV": 3, "calI": 1})),
-            "\"calV\" of calibration is 3.0",
+            "\"calV\" of calibration is 3;",
         ),
         (smart(json!({"cmd": "dailyRestart", "hour": 24})), "no time of a day"),
         (

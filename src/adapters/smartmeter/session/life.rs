@@ -178,8 +178,9 @@ impl Session {
 
 /// An idle device says something each second.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long it has for the answer to `?`.
-const PROBE: Duration = Duration::from_secs(5);
+/// How long it has for the answer to `?`: both together are longer than the 10 s for which half a line of
+/// another client can make it stand still.
+const PROBE: Duration = Duration::from_secs(6);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const HELLO: Duration = Duration::from_secs(3);
 const HELLOS: u32 = 5;

@@ -213,7 +213,7 @@ impl Session {
             && let Some(turn) = self.turns.turn.take()
         {
             self.turns.fence = Some(now);
-            self.send(b"?\n".to_vec(), now);
+            self.probe(now);
             let waited = turn.command.deadline();
             match turn.by {
                 By::Ask(told) => drop(told.send(Err(CommandError::Silent(waited)))),

@@ -1,0 +1,65 @@
+//! Who is who where several speak on the same topics.
+
+use serde_json::Value;
+
+use super::device::{Device, Kind};
+use super::measured::ANY;
+use crate::meters::{bytes, gem_ch1};
+use crate::subscriber::Subscriber;
+use crate::support::Site;
+
+/// Waits until the gateway tells of so many meters, and answers their names.
+async fn names(subscriber: &Subscriber, wanted: usize) -> Vec<String> {
+    subscriber
+        .messages
+        .until(&format!("{wanted} meters"), |all| {
+            let lists = all.iter().filter(|one| one.topic == "meterbridge/bridge/devices");
+            let list: Value = serde_json::from_str(&lists.last()?.payload).ok()?;
+            let list = list.as_array()?.iter();
+            let names: Vec<String> =
+                list.map(|one| one["name"].as_str().unwrap().to_owned()).collect();
+            (names.len() >= wanted).then_some(names)
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateways_own_meters_are_no_devices() {
+    let site = Site::new(&format!("{}{ANY}", crate::support::HOUSE.trim_end()));
+    let gateway = site.start().await;
+    let subscriber = gateway.subscriber().await;
+    let mut meter = gateway.dial().await;
+    for n in 0..3_u32 {
+        meter.send(&bytes(&gem_ch1(100 + 10 * n, 36_000 + u64::from(n) * 5_000, 0))).await;
+    }
+    subscriber.on("powermeter/house/state/sample", 1).await;
+    // A device that calls itself as the other meter is called here.
+    let same = Device::start(gateway.broker(), "house", Kind::Smart).await;
+    same.measure(5.0, 1.0).await;
+    let device = Device::start(gateway.broker(), "smartmeter001", Kind::Smart).await;
+    device.measure(6.0, 2.0).await;
+    subscriber.packets("mains", 1).await;
+    let last = subscriber.packets("mains", 1).await;
+    assert!(last[0].contains("\"power\":6,"), "{last:?}");
+    assert_eq!(names(&subscriber, 2).await, ["house", "mains"]);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_gateways_meters_are_not_taken_in() {
+    let site = Site::new(ANY);
+    let gateway = site.start().await;
+    let subscriber = gateway.subscriber().await;
+    let other = Device::start(gateway.broker(), "attic", Kind::Smart).await;
+    other.publish("state/availability", "online", true).await;
+    other.measure(5.0, 1.0).await;
+    let device = Device::start(gateway.broker(), "smartmeter001", Kind::Smart).await;
+    device.measure(6.0, 2.0).await;
+    let last = subscriber.packets("mains", 1).await;
+    assert!(last[0].contains("\"power\":6,"), "{last:?}");
+    other.measure(5.0, 1.0).await;
+    device.measure(7.0, 2.0).await;
+    subscriber.packets("mains", 2).await;
+    assert_eq!(names(&subscriber, 1).await, ["mains"]);
+    gateway.stop().await;
+}
