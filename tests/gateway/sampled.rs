@@ -167,4 +167,36 @@ async fn raw_samples_on_the_link_and_powers_are_read_as_well() {
     house.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_by_messages_become_measurements_too() {
+    let site = Site::new(
+        "\n  - name: mains\n    kind: smartmeter\n    link: {mqtt: embedded}\n    \
+         stream: {over: mqtt, rate: 10, measures: \"p,q\"}\n",
+    );
+    let gateway = site.start().await;
+    let heard = gateway.subscriber().await;
+    let interval = std::time::Duration::from_millis(200);
+    let simulation =
+        SmartSimulation { kind: SmartKind::SmartMeter, meters: 1, interval, seed: 1, steady: true };
+    let broker = gateway.broker().to_string().parse().unwrap();
+    let ways = SmartWays { mqtt: Some(broker), ..SmartWays::default() };
+    let simulator =
+        SmartSimulator::build(&simulation, ways, SmartManners::default()).await.unwrap();
+    let meter = simulator.meters().remove(0);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(simulator.run(CancellationToken::new()));
+    let reactive = |message: &crate::subscriber::Message| {
+        let value: Value = serde_json::from_str(&message.payload).ok()?;
+        (message.topic == "powermeter/mains/state/channels" && value["l2"]["reactive"].is_number())
+            .then_some(value)
+    };
+    let measured = heard.messages.until("powers", |all| all.iter().find_map(reactive)).await;
+    for (name, level) in ["l1", "l2", "l3"].iter().zip(meter.look(|meter| meter.levels(0.0))) {
+        let watts = measured[*name]["power"].as_f64().unwrap();
+        assert!((watts - level.active_w).abs() < 1e-3 * level.active_w + 0.01, "{watts} W");
+    }
+    assert_eq!(gateway.metric("meterbridge_stream_lost_frames_total").await, 0);
+    gateway.stop().await;
+}
+
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
