@@ -198,8 +198,7 @@ impl Gateway {
         let authored = publisher.authored();
         self.plans.know_our_own(&authored, &expected);
         let guests = authored.guests().clone();
-        let waveforms = Waveforms::default();
-        let here = (self.broker.link(), authored, history.clone(), waveforms.clone());
+        let here = (self.broker.link(), authored, history.clone(), waveforms);
         let (makes, routes, owners) = Makes::new(self.plans, &kept, here, &ledger_queue, &metrics)?;
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =

@@ -211,7 +211,7 @@ metrics! {
     relay_refused: Counter = "meterbridge_relay_refused_total",
         "Readers of samples that were refused because all places were taken.";
     relay_dropped: Counter = "meterbridge_relay_dropped_total",
-        "Pieces of samples that readers which have left were too slow for.";
+        "Pieces of samples that readers were too slow for.";
     recordings: Gauge = "meterbridge_recordings", "Files that samples are being written to.";
     recorded_bytes: Counter = "meterbridge_recorded_bytes_total",
         "Bytes of samples that were written to files, zeros for what was lost included.";

@@ -70,6 +70,8 @@ pub struct Recorder {
 struct Intake {
     orders: mpsc::Receiver<Order>,
     switch: Switch,
+    /// Where pieces wait while it is on, from before the first could come.
+    queue: Option<WaveQueue>,
 }
 
 /// Whether it is to record, and until when.
@@ -107,10 +109,12 @@ impl Recorders {
         let end = CancellationToken::new();
         let (mut all, mut doors) = (Vec::new(), Vec::new());
         for (name, whose, settings) in records {
-            let (orders, queue) = mpsc::channel(ORDERS);
+            let (orders, received) = mpsc::channel(ORDERS);
             let switch = Switch { on: settings.always, until: None };
             let waveforms = waveforms.clone();
+            let queue = settings.always.then(|| subscribe(&waveforms, &whose, metrics));
             doors.push(Door { whose: whose.clone(), waveforms: waveforms.clone(), orders });
+            let intake = Intake { orders: received, switch, queue };
             all.push(Recorder {
                 name,
                 whose,
@@ -118,7 +122,7 @@ impl Recorders {
                 waveforms,
                 metrics: metrics.clone(),
                 end: end.clone(),
-                intake: Mutex::new(Intake { orders: queue, switch }),
+                intake: Mutex::new(intake),
             });
         }
         Recorders { all, doors: Orders(doors.into()), end }
@@ -198,14 +202,13 @@ impl Recorder {
     /// When the writing of a batch ended in a fault of this program.
     pub async fn run(self: Arc<Self>) -> Result<(), JoinError> {
         let mut intake = self.intake.lock().await;
-        let Intake { orders, switch } = &mut *intake;
+        let Intake { orders, switch, queue } = &mut *intake;
         let mut writer = Writer::new(&self.name, self.settings.clone(), self.metrics.clone());
         writer = spawn_blocking(move || {
             writer.settle();
             writer
         })
         .await?;
-        let mut queue = switch.on.then(|| self.subscribe());
         let mut waves = VecDeque::new();
         loop {
             let mut order = None;
@@ -215,7 +218,7 @@ impl Recorder {
                 Some(one) = orders.recv() => order = Some(one),
                 () = drained(queue.as_ref(), &mut waves) => {}
             }
-            if let (Some(_), Some(queue)) = (&order, &queue) {
+            if let (Some(_), Some(queue)) = (&order, &*queue) {
                 // What came before the command is still to be written.
                 let _ = tokio::time::timeout(Duration::ZERO, queue.drain(&mut waves)).await;
             }
@@ -227,8 +230,10 @@ impl Recorder {
                 (writer, status) = work(writer, VecDeque::new(), off).await?;
             }
             match (switch.on, &queue) {
-                (true, None) => queue = Some(self.subscribe()),
-                (false, Some(_)) => queue = None,
+                (true, None) => {
+                    *queue = Some(subscribe(&self.waveforms, &self.whose, &self.metrics));
+                }
+                (false, Some(_)) => *queue = None,
                 _ => {}
             }
             match order {
@@ -241,17 +246,12 @@ impl Recorder {
                 None => self.rest().await,
             }
         }
-        if let Some(queue) = queue {
+        if let Some(queue) = queue.take() {
             queue.close();
             queue.drain(&mut waves).await;
             (writer, _) = work(writer, waves, None).await?;
         }
         work(writer, VecDeque::new(), Some("the gateway stopped")).await.map(drop)
-    }
-
-    fn subscribe(&self) -> WaveQueue {
-        let dropped = self.metrics.record_dropped.clone();
-        self.waveforms.subscribe_to(&self.whose, QUEUE, dropped)
     }
 
     async fn rest(&self) {
@@ -280,6 +280,10 @@ impl Switch {
         }
         (!self.on).then_some(OFF)
     }
+}
+
+fn subscribe(waveforms: &Waveforms, whose: &Whose, metrics: &Metrics) -> WaveQueue {
+    waveforms.subscribe_to(whose, QUEUE, metrics.record_dropped.clone())
 }
 
 /// Writes a batch where that may block.

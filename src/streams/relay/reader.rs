@@ -24,8 +24,9 @@ pub(super) struct Reader<'a> {
     manner: Manner,
     /// Where pieces wait for it, while it wants any.
     queue: Option<WaveQueue>,
-    /// Pieces that it was too slow for.
+    /// Pieces that it was too slow for, and how many of these are counted with everybody's.
     dropped: Counter,
+    counted: u64,
     /// What it has said and is no whole line yet.
     said: Vec<u8>,
     /// It has said all that it ever will.
@@ -63,6 +64,7 @@ impl<'a> Reader<'a> {
             manner: Manner::Bare(Tap::bare(None)),
             queue: None,
             dropped: Counter::default(),
+            counted: 0,
             said: Vec::new(),
             closed: false,
             deadline: None,
@@ -127,7 +129,14 @@ impl<'a> Reader<'a> {
             for wave in waves.drain(..) {
                 self.hand_on(&wave, to).await?;
             }
+            self.count();
         }
+    }
+
+    fn count(&mut self) {
+        let dropped = self.dropped.get();
+        self.relay.metrics.relay_dropped.add(dropped.saturating_sub(self.counted));
+        self.counted = dropped;
     }
 
     /// Who has closed its side may still read, as `nc` does; nobody who talks does that.
@@ -137,7 +146,7 @@ impl<'a> Reader<'a> {
         }
         self.closed = true;
         // Found out by writing; without samples, after a while.
-        self.deadline = Some(Instant::now() + PATIENCE);
+        self.deadline = Some(Instant::now() + FAREWELL);
         match self.manner {
             Manner::Bare(_) => Ok(()),
             Manner::Talking(_) => Err(Left::Gone),
@@ -201,7 +210,7 @@ impl<'a> Reader<'a> {
             }
         }
         if self.closed {
-            self.deadline = Some(Instant::now() + PATIENCE);
+            self.deadline = Some(Instant::now() + FAREWELL);
         }
         let zeros = [0; 16 * 1024];
         let mut left = out.zeros;
@@ -231,7 +240,7 @@ impl<'a> Reader<'a> {
 
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
-        self.relay.metrics.relay_dropped.add(self.dropped.get());
+        self.count();
     }
 }
 
@@ -278,6 +287,8 @@ const COURTESY: Duration = Duration::from_millis(300);
 const QUEUE: usize = 256;
 /// A reader that takes nothing for so long is cut off.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A reader that has closed its side is thought gone when there was nothing to write for so long.
+const FAREWELL: Duration = Duration::from_secs(15);
 /// How long `sample` waits for the first piece; clients wait ten seconds.
 const FIRST_SAMPLES: Duration = Duration::from_secs(5);
 /// A SmartMeter keeps as many bytes of a line.
