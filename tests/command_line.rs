@@ -136,7 +136,10 @@ fn wrong_arguments_exit_64_and_help_0() {
         &["decode", "morse"],
         &["decode", "brultech", "--key", KEY],
         &["decode", "dsmr", "--key", "hunter2"],
-        &["decode", "smartmeter"],
+        &["decode", "dsmr", "--measures", "v,i"],
+        &["decode", "smartmeter", "--measures", "v"],
+        &["decode", "smartmeter", "--rate", "0"],
+        &["decode", "smartmeter", "--kind", "toaster"],
     ] {
         let output = program(there.path(), arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", stderr(&output));

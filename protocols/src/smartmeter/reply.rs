@@ -158,8 +158,8 @@ fn is_failure(keys: &Map<String, Value>, kind: Option<Kind>) -> bool {
     }
 }
 
-/// Replaces passwords, also where a reply repeats them in words.
-pub(super) fn mask(keys: &mut Map<String, Value>) {
+/// Replaces passwords among the keys of a message, also where it repeats them in words.
+pub fn mask(keys: &mut Map<String, Value>) {
     for (key, value) in keys.iter_mut() {
         match value {
             Value::Object(inner) => mask(inner),
