@@ -10,6 +10,7 @@ mod fluksometer;
 mod port;
 mod service;
 mod simulate;
+mod smartmeter;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -34,6 +35,7 @@ use crate::waiting;
 pub use self::fluksometer::FluksometerOptions;
 pub use self::port::{PortOptions, PortStandard};
 pub use self::service::{serve, start_logging};
+pub use self::smartmeter::SmartOptions;
 
 pub use self::arguments::{
     ConfigOptions, DecodeOptions, DecodedProtocol, MannersOptions, PacketFormat, SimulateOptions,

@@ -11,6 +11,7 @@ mod error;
 mod makes;
 mod open;
 mod parts;
+mod smartmeters;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -196,7 +197,8 @@ impl Gateway {
         let expected = kept.expected(&self.plans);
         let authored = publisher.authored();
         self.plans.know_our_own(&authored, &expected);
-        let here = (self.broker.link(), authored, history.clone());
+        let guests = authored.guests().clone();
+        let here = (self.broker.link(), authored, history.clone(), waveforms);
         let (makes, routes, owners) = Makes::new(self.plans, &kept, here, &ledger_queue, &metrics)?;
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =
@@ -204,7 +206,7 @@ impl Gateway {
         let directory = Directory::new(expected.into_iter());
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
-        let router = router.with_recorders(recorders.orders());
+        let router = router.with_guests(guests).with_recorders(recorders.orders());
         let librarian = history.clone().map(|history| {
             let appearing = bus.subscribe(SYNC_QUEUE, metrics.dropped_updates.clone());
             let (link, meters) = (self.broker.link(), Arc::clone(&directory));

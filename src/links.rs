@@ -2,6 +2,7 @@
 //! want to know.
 
 mod fluksometer;
+mod smartmeter;
 mod streams;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use crate::transport::{Dial, Framing, ListenOptions, SerialLine};
 use crate::web::{About, ApiAccess, MqttAccess};
 
 pub(crate) use self::fluksometer::{mdns, plan as fluksometers};
+pub(crate) use self::smartmeter::plan as smartmeters;
 pub(crate) use self::streams::streams;
 
 /// What the meter entries come to.
@@ -105,8 +107,7 @@ fn make(kind: Kind) -> Option<Make> {
         Kind::Brultech => Some(Make::Brultech),
         Kind::Fluksometer => Some(Make::Fluksometer),
         Kind::P1 => Some(Make::P1),
-        // Wired where its links are.
-        Kind::Smartmeter => None,
+        Kind::Smartmeter => Some(Make::Smartmeter),
     }
 }
 
@@ -159,8 +160,14 @@ fn meter_link(entry: &Meter) -> Option<MeterLink> {
             },
         }),
         Link::Connect(address) => {
-            let idle = if entry.kind == Kind::P1 { PORT_IDLE } else { DIAL_IDLE };
-            Some(MeterLink::Dial(Dial { address: address.to_string(), idle: Some(idle) }))
+            let idle = match entry.kind {
+                Kind::P1 => Some(PORT_IDLE),
+                // Its session asks whether it lives.
+                Kind::Smartmeter => None,
+                Kind::Brultech | Kind::Fluksometer => Some(DIAL_IDLE),
+            };
+            let address = address.or_port(COMMAND_PORT).to_string();
+            Some(MeterLink::Dial(Dial { address, idle }))
         }
         Link::Serial { device, baud } => {
             let baud = baud.unwrap_or(entry.kind.baud());
@@ -182,6 +189,8 @@ fn framing(kind: Kind, baud: u32) -> Framing {
 /// A customer port speaks every ten seconds and more often. A dongle that has started again on a poor
 /// network says nothing of the connection that it forgot.
 const PORT_IDLE: std::time::Duration = std::time::Duration::from_secs(60);
+/// Where a SmartMeter listens for commands; no other meter can be written without a port.
+pub(crate) const COMMAND_PORT: u16 = 54_321;
 /// A meter that keeps a connection sends at least every 256 s.
 const DIAL_IDLE: std::time::Duration = std::time::Duration::from_secs(600);
 

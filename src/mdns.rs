@@ -3,7 +3,7 @@
 //! Hosts under `.local` are looked up here when the system does not know them; Fluksometers that no
 //! entry names are found and told of; the gateway itself is announced where other machines can reach
 //! it, so that the programs that know a Fluksometer find it. The crate's daemon is a thread of its
-//! own, and lives no longer than it is needed.
+//! own, and lives no longer than it is needed. SmartMeters and PowerMeters are found in the same way.
 
 mod found;
 
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::found::Found;
 use crate::command::directory::{Directory, Meter};
 use crate::ledger::{Entry, LedgerQueue};
-use crate::model::{Notice, NoticeKind, Update};
+use crate::model::{Make, Notice, NoticeKind, Update};
 
 /// What is looked for and announced.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +52,7 @@ impl Watch {
         Watch { settings, directory, ledger }
     }
 
-    /// Announces the gateway and looks for Fluksometers until `stop`.
+    /// Announces the gateway and looks for meters until `stop`.
     ///
     /// # Errors
     /// When no socket for multicast can be had.
@@ -61,8 +61,9 @@ impl Watch {
         for service in self.services() {
             daemon.register(service?)?;
         }
-        let events = daemon.browse(found::SERVICE)?;
-        self.look(&events, &stop).await;
+        let fluksometers = daemon.browse(found::SERVICE)?;
+        let (streams, updates) = (daemon.browse(found::STREAMS)?, daemon.browse(found::UPDATES)?);
+        self.look([&fluksometers, &streams, &updates], &stop).await;
         // It says goodbye for what was announced.
         if let Ok(ended) = daemon.shutdown() {
             let _ = tokio::time::timeout(GOODBYE, ended.recv_async()).await;
@@ -70,17 +71,26 @@ impl Watch {
         Ok(())
     }
 
-    async fn look(&self, events: &Receiver<ServiceEvent>, stop: &CancellationToken) {
+    async fn look(&self, events: [&Receiver<ServiceEvent>; 3], stop: &CancellationToken) {
         let mut tick = interval(Duration::from_secs(5));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut seen: HashMap<String, (Found, Instant, bool)> = HashMap::new();
         loop {
+            let [fluksometers, streams, updates] = events;
+            let event = async {
+                tokio::select! {
+                    event = fluksometers.recv_async() => event,
+                    event = streams.recv_async() => event,
+                    event = updates.recv_async() => event,
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                event = events.recv_async() => match event {
+                event = event => match event {
                     Ok(ServiceEvent::ServiceResolved(service)) => {
                         let found = Found::of(&service);
-                        if seen.len() < MOST && !found.is_gateway() {
+                        let is_meter = found.is_meter(&service) && !found.is_gateway();
+                        if seen.len() < MOST && is_meter {
                             seen.entry(found.host.clone()).or_insert((found, Instant::now(), false));
                         }
                     }
@@ -101,6 +111,13 @@ impl Watch {
     }
 
     fn is_known(&self, found: &Found) -> bool {
+        if let Some(name) = &found.smartmeter {
+            let heard = self.directory.all().into_iter();
+            let mut serials = heard
+                .filter(|meter| meter.make() == Make::Smartmeter)
+                .filter_map(|meter| meter.serial().cloned());
+            return found.is_named(&self.settings.hosts) || serials.any(|serial| *serial == **name);
+        }
         let sensors = self.directory.all().into_iter().filter_map(|meter| match meter {
             Meter::Heard(heard) => Some(heard),
             Meter::Expected(_) => None,
@@ -152,7 +169,8 @@ pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-fn is_local(host: &str) -> bool {
+/// Whether the name is one of the local network alone.
+pub(crate) fn is_local(host: &str) -> bool {
     host.trim_end_matches('.').to_ascii_lowercase().ends_with(".local")
 }
 

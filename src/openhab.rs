@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::model::{Device, Quantity, Role, Sensor, SensorType};
+use crate::model::{Channel, Device, Quantity, Role, Sensor, SensorType};
 use crate::topic::{MeterState, Topic};
 
 /// One value of a channel, as openHAB knows it.
@@ -151,11 +151,18 @@ fn values(device: &Device) -> impl Iterator<Item = Value<'_>> {
                 let item = "Number:Pressure";
                 vec![value("pressure", "pressure", item, "Pa", 0, "pressure", "Pressure")]
             }
+            Quantity::Apparent => {
+                let item = "Number:Power";
+                vec![value("apparent", "apparent power", item, "VA", 0, "energy", "Power")]
+            }
+            Quantity::Q1 if matches!(sensor.channel, Channel::Line | Channel::L(_)) => {
+                let item = "Number:Power";
+                vec![value("reactive", "reactive power", item, "var", 0, "energy", "Power")]
+            }
             Quantity::Q1
             | Quantity::Q2
             | Quantity::Q3
             | Quantity::Q4
-            | Quantity::Apparent
             | Quantity::Vthd
             | Quantity::Ithd
             | Quantity::Alpha

@@ -126,6 +126,7 @@ impl Librarian {
             }
             Update::Backlog(_)
             | Update::Availability { .. }
+            | Update::Relay { .. }
             | Update::Correction(_)
             | Update::Renamed { .. }
             | Update::Notice(_) => return,

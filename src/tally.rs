@@ -69,7 +69,7 @@ impl Tallies {
                 book.meters.remove(device);
                 book.online.remove(name);
             }
-            Update::Notice(_) | Update::Backlog(_) => {}
+            Update::Notice(_) | Update::Backlog(_) | Update::Relay { .. } => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! Every topic the gateway speaks, as a type. Nothing else builds a topic or takes one apart.
 
+mod device;
 mod discovery;
 mod sync;
 
@@ -8,6 +9,7 @@ use std::str::FromStr;
 
 use crate::model::{DeviceId, SensorId};
 
+pub use device::{DeviceState, DeviceTopics};
 pub use discovery::DiscoveryTopics;
 pub use sync::SyncTopic;
 
@@ -80,6 +82,8 @@ pub enum MeterState {
     Info,
     /// Whether what comes in agrees with what the loads take.
     Balance,
+    /// Whether the relay is closed: `true` or `false`.
+    Switch,
 }
 
 /// What the gateway publishes about itself.
@@ -177,12 +181,13 @@ impl ConfigDocument {
 }
 
 impl MeterState {
-    const ALL: [MeterState; 5] = [
+    const ALL: [MeterState; 6] = [
         MeterState::Sample,
         MeterState::Channels,
         MeterState::Availability,
         MeterState::Info,
         MeterState::Balance,
+        MeterState::Switch,
     ];
 }
 
@@ -234,6 +239,7 @@ impl Level for MeterState {
             MeterState::Availability => "availability",
             MeterState::Info => "info",
             MeterState::Balance => "balance",
+            MeterState::Switch => "switch",
         }
     }
 }
@@ -282,6 +288,7 @@ mod tests {
             "powermeter/house/state/availability".to_owned(),
             "powermeter/house/state/info".to_owned(),
             "powermeter/house/state/balance".to_owned(),
+            "powermeter/house/state/switch".to_owned(),
             "powermeter/house/cmd".to_owned(),
             "powermeter/cmd".to_owned(),
             "powermeter/house/sample".to_owned(),

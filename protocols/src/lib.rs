@@ -10,6 +10,8 @@
 //! | [`brultech`] | ECM-1220, ECM-1240 and GreenEye Monitor (GEM): binary packets and text formats |
 //! | [`dsmr`] | P1 ports of smart meters (DSMR, e-MUCS and kin) and French meters' TIC |
 //! | [`flukso`] | FLM02 and FLM03: topics, readings, documents, TMPO history blocks |
+//! | [`mains`] | no protocol: RMS, powers and frequency from the samples that some meters send |
+//! | [`smartmeter`] | SmartMeter and PowerMeter: command channel, packets of samples, MQTT |
 //! | [`wire`] | byte orders, odd widths and checksums that the protocols share |
 //!
 //! Rules that every protocol here keeps:
@@ -25,4 +27,6 @@
 pub mod brultech;
 pub mod dsmr;
 pub mod flukso;
+pub mod mains;
+pub mod smartmeter;
 pub mod wire;

@@ -12,6 +12,7 @@ use crate::model::{Control, Model};
 pub fn controls(model: Model) -> &'static [Control] {
     match model {
         Model::Gem | Model::Ecm1240 | Model::Ecm1220 => brultech::controls(model),
-        Model::Flm02 | Model::Flm03 | Model::P1 | Model::Smartmeter | Model::Powermeter => &[],
+        Model::Powermeter => smartmeter::CONTROLS,
+        Model::Flm02 | Model::Flm03 | Model::P1 | Model::Smartmeter => &[],
     }
 }

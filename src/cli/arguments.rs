@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use super::{FluksometerOptions, PortOptions};
+use super::{FluksometerOptions, PortOptions, SmartOptions};
 use crate::config::duration;
 use crate::config::scalar::HostPort;
 
@@ -84,15 +84,16 @@ pub struct ConfigOptions {
 
 /// The options of `meterbridge simulate`.
 #[derive(Clone, Debug, Args)]
-#[command(group = ArgGroup::new("direction").required(true).args(["connect", "listen", "serial"]))]
+#[command(group = ArgGroup::new("direction").required(true).multiple(true).args(["connect", "listen", "serial", "mqtt"]))]
 pub struct SimulateOptions {
     /// What to simulate
     pub kind: SimulatedKind,
     /// Dial the gateway here
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["listen", "serial"])]
     pub connect: Option<HostPort>,
-    /// Wait here for the gateway to dial; all meters speak on each connection
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Wait here for the gateway to dial; all meters speak on each connection, but SmartMeters and
+    /// PowerMeters, who have two ports each, the second for their stream
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "serial")]
     pub listen: Option<SocketAddr>,
     /// Open a pseudo-terminal, print its path, and speak there like meters on a serial line
     #[arg(long)]
@@ -124,6 +125,9 @@ pub struct SimulateOptions {
     #[allow(missing_docs)]
     #[command(flatten)]
     pub port: PortOptions,
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub smartmeter: SmartOptions,
 }
 
 /// How the line misbehaves.
@@ -180,11 +184,10 @@ pub enum SimulatedKind {
     Ecm1240,
     /// Brultech ECM-1220
     Ecm1220,
-    /// SmartMeter
-    #[value(hide = true)]
+    /// SmartMeter, three lines: with --listen it waits for commands, with --connect it dials a stream
+    /// server, with --mqtt it publishes
     Smartmeter,
-    /// PowerMeter
-    #[value(hide = true)]
+    /// PowerMeter, a plug with a relay, likewise
     Powermeter,
     /// Fluksometer, second generation: with --listen it has a broker of its own, with --connect it
     /// reports to the one there

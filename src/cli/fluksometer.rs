@@ -28,7 +28,7 @@ pub struct FluksometerOptions {
     /// METERBRIDGE_PASSWORD
     #[arg(long, value_name = "NAME", requires = "connect")]
     pub user: Option<String>,
-    /// Switch them off and on again so often
+    /// Switch them off and on again so often; SmartMeters and PowerMeters too
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub restarts: Option<Duration>,
     /// Have their clocks so many seconds ahead, or behind: --clock=-3600
@@ -112,6 +112,9 @@ fn objection(options: &SimulateOptions) -> Option<String> {
     let kind = word(options.kind);
     if let Some(flag) = options.port.given() {
         return Some(format!("{flag}: only a p1 port has that, a {kind} has not"));
+    }
+    if let Some(objection) = options.smartmeter.refused(options.kind) {
+        return Some(objection);
     }
     let interval = options.interval.unwrap_or(Duration::from_secs(1));
     if interval.subsec_nanos() != 0 || interval.is_zero() {

@@ -124,6 +124,9 @@ fn objection(options: &SimulateOptions) -> Option<String> {
     if let Some(flag) = options.fluksometer.given() {
         return Some(format!("{flag}: only a Fluksometer has that, a p1 port has not"));
     }
+    if let Some(objection) = options.smartmeter.refused(options.kind) {
+        return Some(objection);
+    }
     if options.port.key.is_some() && options.port.dsmr == Some(PortStandard::Tic) {
         return Some("--key: TIC is not encrypted".to_owned());
     }

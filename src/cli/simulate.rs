@@ -6,13 +6,16 @@ use meter_protocols::brultech::Format;
 
 use super::{Exit, complain, say, serve, start_logging, word};
 use super::{MannersOptions, PacketFormat, SimulateOptions, SimulatedKind};
-use super::{fluksometer, port};
+use super::{fluksometer, port, smartmeter};
 use crate::config::Config;
 use crate::simulator::{Direction, Manners, Simulation, Simulator, SimulatorError};
 
 pub(super) fn simulate(options: &SimulateOptions) -> Exit {
     if let Some(generation) = fluksometer::generation(options.kind) {
         return fluksometer::simulate(options, generation);
+    }
+    if let Some(kind) = smartmeter::kind(options.kind) {
+        return smartmeter::simulate(options, kind);
     }
     if options.kind == SimulatedKind::P1 {
         return port::simulate(options);
@@ -47,7 +50,6 @@ pub(super) fn simulate(options: &SimulateOptions) -> Exit {
 
 /// What cannot be simulated, in words.
 fn objection(options: &SimulateOptions) -> Option<String> {
-    use SimulatedKind::{Ecm1220, Ecm1240, Gem};
     let kind = word(options.kind);
     if let Some(flag) = options.fluksometer.given() {
         return Some(format!("{flag}: only a Fluksometer has that, a {kind} has not"));
@@ -55,14 +57,11 @@ fn objection(options: &SimulateOptions) -> Option<String> {
     if let Some(flag) = options.port.given() {
         return Some(format!("{flag}: only a p1 port has that, a {kind} has not"));
     }
-    match options.kind {
-        Gem => return None,
-        Ecm1240 | Ecm1220 => {}
-        _ => {
-            return Some(format!(
-                "{kind} meters cannot be simulated in this version: gem, ecm1240, ecm1220, flm02, flm03, p1 can"
-            ));
-        }
+    if let Some(objection) = options.smartmeter.refused(options.kind) {
+        return Some(objection);
+    }
+    if options.kind == SimulatedKind::Gem {
+        return None;
     }
     if let Some(format) = options.format {
         let format = word(format);

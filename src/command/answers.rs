@@ -10,7 +10,7 @@ use super::directory::{Heard, Meter};
 use super::portrait::info;
 use super::values::{lines, milliamperes, number};
 use super::{Answer, Command, CommandError};
-use crate::model::{Channel, Device, Milli, Quantity, Sensor, is_clamp};
+use crate::model::{Channel, Device, Milli, Model, Quantity, Sensor, is_clamp};
 
 /// The answer, or `None` for a command that is the meter's own business.
 pub fn answer(command: &Command, meter: &Meter) -> Option<Result<Answer, CommandError>> {
@@ -20,11 +20,25 @@ pub fn answer(command: &Command, meter: &Meter) -> Option<Result<Answer, Command
         "getVoltage" => voltage,
         "getCurrent" => current,
         "getEnergy" => energy,
-        "getPeriod" => |heard, _| Err(not_measured(heard, "the period of the mains")),
+        "getPeriod" => period,
         "getPhaseAngle" => |heard, _| Err(not_measured(heard, "phase angles")),
         _ => return None,
     };
     Some(heard(meter).and_then(|heard| answer(heard, Scope::of(command, &heard.device)?)))
+}
+
+/// Whether the command asks for nothing but what readings may tell.
+pub(super) fn is_reading(command: &str) -> bool {
+    matches!(
+        command,
+        "info"
+            | "getPower"
+            | "getVoltage"
+            | "getCurrent"
+            | "getEnergy"
+            | "getPeriod"
+            | "getPhaseAngle"
+    )
 }
 
 /// The answer to a payload of the `sample` topic: `v`, `i`, `p`, `q`, `s` or `e`, anything else
@@ -35,20 +49,66 @@ pub fn answer(command: &Command, meter: &Meter) -> Option<Result<Answer, Command
 pub fn sample(payload: &[u8], meter: &Meter) -> Result<Answer, CommandError> {
     let heard = heard(meter)?;
     let sum = || heard.sum();
+    if let Some((values, unit)) = each_line(payload.trim_ascii(), heard) {
+        return Ok(sampled(&values, unit, heard));
+    }
     let (value, unit) = match payload.trim_ascii() {
         b"v" => (heard.line_voltage(), "V"),
         b"i" => (sum().and_then(|sum| sum.current).map(milliamperes), "mA"),
-        b"q" => return Err(not_measured(heard, "reactive power")),
-        b"s" => return Err(not_measured(heard, "apparent power")),
+        b"q" if !heard.has(Quantity::Q1) => return Err(not_measured(heard, "reactive power")),
+        b"s" if !heard.has(Quantity::Apparent) => {
+            return Err(not_measured(heard, "apparent power"));
+        }
+        b"q" => (heard.reactive(Channel::Line), "var"),
+        b"s" => (heard.gauge(Channel::Line, Quantity::Apparent), "VA"),
         b"e" => (sum().map(|sum| Milli(sum.energy.0 / 1000)), "kWh"),
         _ => (sum().map(|sum| sum.power), "W"),
     };
     let value = value.ok_or_else(|| not_known_yet(unit))?;
-    Ok(Map::from_iter([
-        ("value".to_owned(), Value::String(lines(&[value]))),
+    Ok(sampled(&[value], unit, heard))
+}
+
+fn sampled(values: &[Milli], unit: &str, heard: &Heard) -> Answer {
+    Map::from_iter([
+        ("value".to_owned(), Value::String(lines(values))),
         ("unit".to_owned(), unit.into()),
         ("ts".to_owned(), Value::String(heard.at.seconds().to_string())),
-    ]))
+    ])
+}
+
+/// A SmartMeter tells its three lines in one text, where it tells them at all.
+fn each_line(payload: &[u8], heard: &Heard) -> Option<(Vec<Milli>, &'static str)> {
+    if heard.device.model != Model::Smartmeter {
+        return None;
+    }
+    let of = |channel| match payload {
+        b"v" => heard.gauge(channel, Quantity::Vrms),
+        b"i" => heard.gauge(channel, Quantity::Irms).map(milliamperes),
+        b"q" => heard.reactive(channel),
+        b"s" => heard.gauge(channel, Quantity::Apparent),
+        b"e" => heard.counter(channel, Quantity::PPlus).map(|energy| Milli(energy.0 / 1000)),
+        _ => heard.net_power(channel),
+    };
+    let unit = match payload {
+        b"v" => "V",
+        b"i" => "mA",
+        b"q" => "var",
+        b"s" => "VA",
+        b"e" => "kWh",
+        _ => "W",
+    };
+    let values: Option<Vec<Milli>> = (1..=3).map(|line| of(Channel::L(line))).collect();
+    values.map(|values| (values, unit))
+}
+
+fn period(heard: &Heard, scope: Scope) -> Result<Answer, CommandError> {
+    if !heard.has(Quantity::Frequency) || scope != Scope::Whole {
+        return Err(not_measured(heard, "the period of the mains"));
+    }
+    let frequency = heard.gauge(Channel::Line, Quantity::Frequency);
+    let frequency = frequency.ok_or_else(|| not_known_yet("Hz"))?;
+    // In Hz despite the name, as the firmware of those meters has it that know the command.
+    Ok(closed(Map::from_iter([("period".to_owned(), number(frequency))]), heard, "Hz"))
 }
 
 /// Commands are answered by meters that can be heard.
@@ -105,7 +165,18 @@ fn power(heard: &Heard, scope: Scope) -> Result<Answer, CommandError> {
     let whole = || heard.sum().map(|sum| sum.power);
     let of = |channel| heard.net_power(channel);
     let answer = Measure { key: "activePower", unit: "W", of: &of, whole: &whole };
-    Ok(closed(answer.values(heard, scope)?, heard, "W/var/VA"))
+    let mut answer = answer.values(heard, scope)?;
+    let channel = match scope {
+        Scope::Whole => Channel::Line,
+        Scope::One(channel) => channel,
+    };
+    for (key, value) in [
+        ("reactivePower", heard.reactive(channel)),
+        ("apparentPower", heard.gauge(channel, Quantity::Apparent)),
+    ] {
+        answer.extend(value.map(|value| (key.to_owned(), number(value))));
+    }
+    Ok(closed(answer, heard, "W/var/VA"))
 }
 
 fn current(heard: &Heard, scope: Scope) -> Result<Answer, CommandError> {

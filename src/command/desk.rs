@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, json};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -20,13 +20,17 @@ use super::grammar::{Echo, Reply, Request, Verdict};
 use super::{Answer, Command, CommandError, Job, Jobs, answers};
 use crate::broker::{Link, Message, QoS};
 use crate::metrics::Metrics;
-use crate::model::{Make, Timestamp};
+use crate::model::{Make, Model, Timestamp};
 use crate::streams::record::Orders;
 use crate::topic::{BridgeTopic, MeterState, Topic};
 
 /// Which adapter takes the commands of which make.
 #[derive(Debug, Clone, Default)]
-pub struct Routes(HashMap<Make, Route>);
+pub struct Routes {
+    makes: HashMap<Make, Route>,
+    /// Commands that are nothing to the meter itself, by make and name.
+    aside: HashMap<(Make, &'static str), Route>,
+}
 
 /// The way to one adapter.
 #[derive(Clone)]
@@ -47,7 +51,23 @@ impl Routes {
     /// The same, and also where `reach` says that a silent meter is connected: one whose real-time
     /// mode is off must be told by a command to speak again. `reach` must not block.
     pub fn add_reaching(&mut self, make: Make, jobs: Jobs, reach: Reach) {
-        self.0.insert(make, Route { jobs, reach });
+        self.makes.insert(make, Route { jobs, reach });
+    }
+
+    /// The command `name` for meters of this make goes to `jobs`, past everything else that is asked of
+    /// them and whether they can be heard or not.
+    pub fn add_aside(&mut self, make: Make, name: &'static str, jobs: Jobs) {
+        self.aside.insert((make, name), Route { jobs, reach: Arc::new(|_| true) });
+    }
+
+    /// The route of a command, with its name where it goes aside.
+    fn of(&self, make: Make, command: &str) -> Option<(&Route, Option<&'static str>)> {
+        let mut aside = self.aside.iter();
+        let aside = aside.find(|((of, name), _)| *of == make && *name == command);
+        match aside {
+            Some(((_, name), route)) => Some((route, Some(*name))),
+            None => Some((self.makes.get(&make)?, None)),
+        }
     }
 }
 
@@ -72,7 +92,7 @@ pub(super) struct Desk {
     out: Outbox,
     routes: Routes,
     recorders: Orders,
-    lanes: HashMap<(Make, Arc<str>), mpsc::Sender<Waiting>>,
+    lanes: HashMap<(Make, Arc<str>, Option<&'static str>), mpsc::Sender<Waiting>>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -83,6 +103,8 @@ struct Waiting {
     name: Arc<str>,
     request: Request,
     asker: Asker,
+    /// What the gateway knows to answer by itself; the meter's own words are added.
+    known: Option<Answer>,
 }
 
 /// Where replies go out.
@@ -107,18 +129,38 @@ impl Desk {
         if request.command.name == "record" {
             return self.record(meter, request, asker).await;
         }
-        let outcome = match answers::answer(&request.command, meter) {
-            Some(outcome) => outcome,
-            None => match self.put(meter, request.clone(), asker) {
-                Ok(()) => return,
-                Err((error, asker)) => {
-                    let reply = Reply::failed(&request.echo, &error);
-                    return self.out.reply(meter.name(), reply, asker).await;
-                }
-            },
+        let (known, asker) = match answers::answer(&request.command, meter) {
+            Some(outcome) if !self.meter_says_more(meter, &request.command, &outcome) => {
+                let reply = reply(&request.echo, outcome);
+                return self.out.reply(meter.name(), reply, asker).await;
+            }
+            Some(outcome) => (outcome.ok(), asker),
+            None => (None, asker),
         };
-        let reply = reply(&request.echo, outcome);
-        self.out.reply(meter.name(), reply, asker).await;
+        if let Err((error, asker)) = self.put(meter, request.clone(), asker, known) {
+            let reply = Reply::failed(&request.echo, &error);
+            self.out.reply(meter.name(), reply, asker).await;
+        }
+    }
+
+    /// Whether a meter that can be spoken to is asked although the gateway has an answer: a SmartMeter's
+    /// own words belong to `info`, and it may know what its readings do not tell.
+    fn meter_says_more(
+        &self,
+        meter: &Meter,
+        command: &Command,
+        outcome: &Result<Answer, CommandError>,
+    ) -> bool {
+        let more = match outcome {
+            Ok(_) => command.name == "info",
+            Err(CommandError::Invalid(_)) => false,
+            Err(_) => command.arguments.is_empty(),
+        };
+        let reaches = |serial: &Arc<str>| {
+            let route = self.routes.makes.get(&Make::Smartmeter);
+            route.is_some_and(|route| (route.reach)(serial))
+        };
+        more && meter.make() == Make::Smartmeter && meter.serial().is_some_and(reaches)
     }
 
     /// `record`: answered by the recorder of the meter, which may have to wait for the disk.
@@ -155,16 +197,19 @@ impl Desk {
         self.out.reply(meter.name(), reply, Asker::Topic).await;
     }
 
-    /// The relay of one meter; no make so far has one.
-    pub(super) async fn switch(&self, meter: &Meter) {
-        let whose = match meter.make() {
-            Make::Brultech => "a Brultech meter",
-            Make::Fluksometer => "a Fluksometer",
-            Make::P1 => "a smart meter's customer port",
-            Make::Smartmeter => "a SmartMeter",
+    /// The relay of one meter.
+    pub(super) async fn switch(&mut self, meter: &Meter, payload: &[u8]) {
+        let echo = echo("switch");
+        let outcome = match without_relay(meter) {
+            Some(whose) => Err(CommandError::Refused(format!("{whose} has no relay"))),
+            None => switching(payload),
         };
-        let error = CommandError::Refused(format!("{whose} has no relay"));
-        self.out.reply(meter.name(), Reply::failed(&echo("switch"), &error), Asker::Topic).await;
+        match outcome {
+            Ok(command) => self.command(meter, Request { command, echo }, Asker::Topic).await,
+            Err(error) => {
+                self.out.reply(meter.name(), Reply::failed(&echo, &error), Asker::Topic).await;
+            }
+        }
     }
 
     /// Into the lane of the meter.
@@ -173,8 +218,9 @@ impl Desk {
         meter: &Meter,
         request: Request,
         asker: Asker,
+        known: Option<Answer>,
     ) -> Result<(), (CommandError, Asker)> {
-        let Some(route) = self.routes.0.get(&meter.make()) else {
+        let Some((route, aside)) = self.routes.of(meter.make(), &request.command.name) else {
             let error = match meter.make() {
                 Make::P1 => CommandError::Refused(ONE_WAY.to_owned()),
                 Make::Brultech | Make::Fluksometer | Make::Smartmeter => {
@@ -187,7 +233,7 @@ impl Desk {
         let Some(serial) = meter.serial().filter(|serial| reachable(serial)) else {
             return Err((CommandError::Offline, asker));
         };
-        let key = (meter.make(), Arc::clone(serial));
+        let key = (meter.make(), Arc::clone(serial), aside);
         let lane = self.lanes.entry(key).or_insert_with(|| {
             let (sender, queue) = mpsc::channel(LANE);
             let lane = Lane {
@@ -200,7 +246,7 @@ impl Desk {
             sender
         });
         let name = Arc::clone(meter.name());
-        lane.try_send(Waiting { name, request, asker }).map_err(|error| match error {
+        lane.try_send(Waiting { name, request, asker, known }).map_err(|error| match error {
             TrySendError::Full(waiting) => (CommandError::Busy, waiting.asker),
             TrySendError::Closed(waiting) => (CommandError::Lost, waiting.asker),
         })
@@ -228,6 +274,42 @@ impl Desk {
 const ONE_WAY: &str = "a smart meter's customer port only speaks: it takes no commands and has no settings; info, \
                        getPower, getVoltage, getCurrent and getEnergy are answered from its telegrams";
 
+/// Whose meter it is, where that has no relay. Of a SmartMeter or PowerMeter only being heard tells.
+fn without_relay(meter: &Meter) -> Option<&'static str> {
+    let model = match meter {
+        Meter::Heard(heard) => Some(heard.device.model),
+        Meter::Expected(_) => None,
+    };
+    match (meter.make(), model) {
+        (Make::Brultech, _) => Some("a Brultech meter"),
+        (Make::Fluksometer, _) => Some("a Fluksometer"),
+        (Make::P1, _) => Some("a smart meter's customer port"),
+        (Make::Smartmeter, Some(Model::Smartmeter)) => Some("a SmartMeter"),
+        (Make::Smartmeter, _) => None,
+    }
+}
+
+/// What the topic `switch` of a meter takes, as the firmware does: lower case only.
+///
+/// # Errors
+/// [`CommandError::Invalid`] for anything else.
+pub(super) fn switching(payload: &[u8]) -> Result<Command, CommandError> {
+    let value = match payload {
+        b"on" | b"true" => 1,
+        b"off" | b"false" => 0,
+        _ => {
+            let said = String::from_utf8_lossy(payload);
+            let said = super::router::shortened(&said);
+            return Err(CommandError::Invalid(format!(
+                "the relay takes on, off, true or false in lower case, not {said:?}; the command \
+                 {{\"cmd\":\"switch\",\"payload\":{{\"value\":-1}}}} turns it round"
+            )));
+        }
+    };
+    let arguments = Map::from_iter([("payload".to_owned(), json!({"value": value}))]);
+    Ok(Command { name: "switch".to_owned(), arguments })
+}
+
 fn echo(cmd: &str) -> Echo {
     Echo { cmd: Some(cmd.to_owned()), id: None }
 }
@@ -237,6 +319,14 @@ fn reply(echo: &Echo, outcome: Result<Answer, CommandError>) -> Reply {
         Ok(answer) => Reply::done(echo, answer),
         Err(error) => Reply::failed(echo, &error),
     }
+}
+
+/// One answer of two; where both say something, the first holds.
+fn joined(mut known: Answer, more: Answer) -> Answer {
+    for (key, value) in more {
+        known.entry(key).or_insert(value);
+    }
+    known
 }
 
 /// The commands of one meter, one after the other.
@@ -249,11 +339,17 @@ struct Lane {
 
 impl Lane {
     async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
-        while let Some(Waiting { name, request, asker }) = queue.recv().await {
+        while let Some(Waiting { name, request, asker, known }) = queue.recv().await {
             let outcome = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => Err(CommandError::Lost),
                 outcome = self.hand_over(request.command) => outcome,
+            };
+            let outcome = match (known, outcome) {
+                (None, outcome) => outcome,
+                (Some(known), Ok(more)) => Ok(joined(known, more)),
+                // What the gateway knows stands also without the meter.
+                (Some(known), Err(_)) => Ok(known),
             };
             self.out.reply(&name, reply(&request.echo, outcome), asker).await;
         }

@@ -52,6 +52,8 @@ pub struct Heard {
     pub at: Timestamp,
     /// Whether it can be heard now.
     pub online: bool,
+    /// Whether its relay is closed; `None`: that is not known, or there is none.
+    pub relay: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,7 @@ struct Table {
     heard: HashMap<DeviceId, Arc<Heard>>,
     names: BTreeMap<Arc<str>, DeviceId>,
     online: HashMap<Arc<str>, bool>,
+    relays: HashMap<Arc<str>, bool>,
 }
 
 impl Directory {
@@ -96,6 +99,7 @@ impl Directory {
         match update {
             Update::Readings(set) => self.table.write().hear(set),
             Update::Availability { name, online } => self.table.write().note(name, *online),
+            Update::Relay { name, closed } => self.table.write().note_relay(name, *closed),
             Update::Renamed { from, to } => self.table.write().rename(from, to),
             Update::Described(device) => self.table.write().describe(device),
             Update::Forgotten { name, device } => self.table.write().forget(name, *device),
@@ -183,6 +187,7 @@ impl Table {
             pulses: [None; 4],
             at: Timestamp::default(),
             online: self.online.get(&device.name).copied().unwrap_or(false),
+            relay: self.relays.get(&device.name).copied(),
         };
         self.names.insert(Arc::clone(&device.name), device.id);
         self.heard.insert(device.id, Arc::new(heard));
@@ -196,6 +201,9 @@ impl Table {
         }
         if let Some(online) = self.online.remove(from) {
             self.online.insert(Arc::clone(to), online);
+        }
+        if let Some(closed) = self.relays.remove(from) {
+            self.relays.insert(Arc::clone(to), closed);
         }
     }
 
@@ -211,8 +219,17 @@ impl Table {
     fn forget(&mut self, name: &Arc<str>, device: DeviceId) {
         self.expected.remove(name);
         self.online.remove(name);
+        self.relays.remove(name);
         self.names.remove(name);
         self.heard.remove(&device);
+    }
+
+    fn note_relay(&mut self, name: &Arc<str>, closed: bool) {
+        self.relays.insert(Arc::clone(name), closed);
+        let heard = self.names.get(name).and_then(|id| self.heard.get_mut(id));
+        if let Some(heard) = heard {
+            Arc::make_mut(heard).relay = Some(closed);
+        }
     }
 
     fn note(&mut self, name: &Arc<str>, online: bool) {

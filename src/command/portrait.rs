@@ -31,6 +31,9 @@ pub(super) fn info(meter: &Meter) -> Answer {
     }
     tell("online", meter.is_online().into());
     tell("last_seen", heard.map_or(Value::Null, |heard| heard.at.seconds().into()));
+    if let Some(closed) = heard.and_then(|heard| heard.relay) {
+        tell("relay", closed.into());
+    }
     if let Some(heard) = heard {
         tell("channels", Value::Object(described(&heard.device)));
     }

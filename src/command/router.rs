@@ -14,12 +14,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::CommandError;
-use super::desk::{Asker, Desk, Outbox, Routes};
+use super::desk::{self, Asker, Desk, Outbox, Routes};
 use super::directory::{Directory, Meter};
 use super::grammar::{self, BadRequest, Reply, Request};
+use super::{CommandError, answers};
 use crate::broker::{FilterError, Link, Received};
 use crate::metrics::Metrics;
+use crate::model::Make;
+use crate::publish::Guests;
 use crate::streams::record::Orders;
 use crate::topic::{Leaf, Topic};
 
@@ -30,6 +32,7 @@ pub struct Router {
     directory: Arc<Directory>,
     routes: Routes,
     recorders: Orders,
+    guests: Guests,
     intake: Mutex<Intake>,
 }
 
@@ -102,14 +105,20 @@ impl Router {
         let commands = Commands { calls, directory: Arc::clone(&directory) };
         let out = Outbox { link, metrics };
         let intake = Mutex::new(Intake { calls: queue, inbox });
-        let recorders = Orders::default();
-        Ok((Router { out, directory, routes, recorders, intake }, commands))
+        let (guests, recorders) = (Guests::default(), Orders::default());
+        Ok((Router { out, directory, routes, guests, recorders, intake }, commands))
     }
 
     /// The same, for meters whose samples are recorded.
     #[must_use]
     pub fn with_recorders(self, recorders: Orders) -> Router {
         Router { recorders, ..self }
+    }
+
+    /// Leaves to `guests` what they hear on the broker themselves.
+    #[must_use]
+    pub fn with_guests(self, guests: Guests) -> Router {
+        Router { guests, ..self }
     }
 
     /// Serves until `stop`; then everything that still waits is answered that it was not done.
@@ -230,6 +239,15 @@ impl Notices {
     }
 }
 
+/// What was published on one of the topics.
+#[derive(Clone, Copy)]
+struct Order<'a> {
+    leaf: Leaf,
+    /// Of [`Leaf::Cmd`].
+    request: Option<&'a Result<Request, BadRequest>>,
+    payload: &'a Bytes,
+}
+
 impl Clerk<'_> {
     /// A message on one of the topics.
     async fn take(&mut self, received: &Received) {
@@ -260,7 +278,12 @@ impl Clerk<'_> {
             tracing::warn!(topic, error = %bad.error, held_back, "no command");
         }
         for (count, meter) in meters.iter().enumerate() {
-            self.serve(meter, leaf, request.as_ref(), &received.payload).await;
+            let order = Order { leaf, request: request.as_ref(), payload: &received.payload };
+            if self.hears_itself(meter, name.is_none()) {
+                self.overhear(meter, order).await;
+            } else {
+                self.serve(meter, order).await;
+            }
             // A broadcast may be for a thousand.
             if count % 16 == 15 {
                 tokio::task::yield_now().await;
@@ -268,15 +291,40 @@ impl Clerk<'_> {
         }
     }
 
-    async fn serve(
-        &mut self,
-        meter: &Meter,
-        leaf: Leaf,
-        request: Option<&Result<Request, BadRequest>>,
-        payload: &Bytes,
-    ) {
+    /// Whether the meter hears it on the broker as we do: what all are told, and what is said under its
+    /// own name.
+    fn hears_itself(&self, meter: &Meter, is_for_all: bool) -> bool {
+        let is_there = |serial: &Arc<str>| {
+            self.router.guests.is_there(serial) && (is_for_all || serial == meter.name())
+        };
+        meter.make() == Make::Smartmeter && meter.serial().is_some_and(is_there)
+    }
+
+    /// What the meter hears itself it does itself, once. Here only what it cannot say is answered: who it
+    /// is, and whatever is to carry an `id`, as far as its readings tell.
+    async fn overhear(&mut self, meter: &Meter, order: Order<'_>) {
+        let is_called_so = meter.serial() == Some(meter.name());
+        match (order.leaf, order.request) {
+            (Leaf::Cmd, Some(Ok(request))) => {
+                let name = &*request.command.name;
+                let alone = is_called_so && request.echo.id.is_none();
+                if name == "info" || (!alone && answers::is_reading(name)) {
+                    self.desk.command(meter, request.clone(), Asker::Topic).await;
+                }
+            }
+            (Leaf::Cmd, Some(Err(_))) => self.serve(meter, order).await,
+            (Leaf::Switch, _) if desk::switching(order.payload).is_err() => {
+                self.serve(meter, order).await;
+            }
+            (Leaf::Sample, _) if !is_called_so => self.serve(meter, order).await,
+            (Leaf::Sample | Leaf::Switch | Leaf::Cmd, _) => {}
+        }
+    }
+
+    async fn serve(&mut self, meter: &Meter, order: Order<'_>) {
+        let Order { leaf, request, payload } = order;
         match (leaf, request) {
-            (Leaf::Switch, _) => self.desk.switch(meter).await,
+            (Leaf::Switch, _) => self.desk.switch(meter, payload).await,
             (Leaf::Cmd, Some(Ok(request))) => {
                 self.desk.command(meter, request.clone(), Asker::Topic).await;
             }
@@ -290,6 +338,10 @@ impl Clerk<'_> {
 
     /// A command for a name that nobody has: there is no topic to answer on.
     async fn nobody(&mut self, name: &str) {
+        // A meter has another name here than on the broker, where it is spoken to under its own.
+        if self.router.guests.is_there(name) {
+            return;
+        }
         let meter = shortened(name);
         if let Some(held_back) = self.notices.pass_stranger(&meter) {
             tracing::warn!(meter, held_back, "a command for a meter that is not there");

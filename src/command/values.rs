@@ -26,6 +26,18 @@ impl Heard {
         Some(Milli(taken.0 - given.0))
     }
 
+    /// Reactive power with its sign, positive where the current lags: one quadrant has it, the others 0.
+    pub(super) fn reactive(&self, channel: Channel) -> Option<Milli> {
+        let of = |quantity| self.gauge(channel, quantity).map(|value| value.0);
+        let lagging = of(Quantity::Q1)? + of(Quantity::Q2)?;
+        Some(Milli(lagging - of(Quantity::Q3)? - of(Quantity::Q4)?))
+    }
+
+    /// Whether the meter measures it anywhere.
+    pub(super) fn has(&self, quantity: Quantity) -> bool {
+        self.device.sensors.iter().any(|sensor| sensor.quantity == quantity)
+    }
+
     pub(super) fn gauge(&self, channel: Channel, quantity: Quantity) -> Option<Milli> {
         self.sensor(channel, quantity).and_then(|(_, latest)| latest.gauge)
     }

@@ -19,7 +19,7 @@ use super::secret::SecretUrl;
 pub enum Link {
     /// Meters dial in.
     Listen(Listen),
-    /// The gateway dials out to a serial server.
+    /// The gateway dials out to a serial server, or to a meter. Port 0: none is written.
     Connect(HostPort),
     /// A serial port of this machine.
     Serial {
@@ -72,7 +72,7 @@ struct Keys {
     #[serde(skip_serializing_if = "Option::is_none", with = "super::duration::option")]
     idle_timeout: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    connect: Option<HostPort>,
+    connect: Option<Target>,
     #[serde(skip_serializing_if = "Option::is_none")]
     serial: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +81,29 @@ struct Keys {
     mqtt: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<SecretUrl>,
+}
+
+/// A host to dial, with or without a port.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Target(HostPort);
+
+impl TryFrom<String> for Target {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_host = !text.contains(':') && format!("{text}:1").parse::<HostPort>().is_ok();
+        match is_host {
+            true => Ok(Self(HostPort { host: text, port: 0 })),
+            false => text.parse().map(Self),
+        }
+    }
+}
+
+impl From<Target> for String {
+    fn from(Target(target): Target) -> String {
+        if target.port == 0 { target.host } else { target.to_string() }
+    }
 }
 
 impl Default for Link {
@@ -154,7 +177,7 @@ impl TryFrom<Keys> for Link {
                 listen.idle_timeout = keys.idle_timeout.unwrap_or(listen.idle_timeout);
                 Self::Listen(listen)
             }
-            "connect" => Self::Connect(keys.connect.ok_or_else(impossible)?),
+            "connect" => Self::Connect(keys.connect.ok_or_else(impossible)?.0),
             "serial" => {
                 Self::Serial { device: keys.serial.ok_or_else(impossible)?, baud: keys.baud }
             }
@@ -215,7 +238,7 @@ impl From<Link> for Keys {
                 keys.connections = Some(listen.connections);
                 keys.idle_timeout = Some(listen.idle_timeout);
             }
-            Link::Connect(address) => keys.connect = Some(address),
+            Link::Connect(address) => keys.connect = Some(Target(address)),
             Link::Serial { device, baud } => {
                 keys.serial = Some(device);
                 keys.baud = baud;

@@ -30,7 +30,7 @@ impl Addresses {
 pub struct HostPort {
     /// Name or address; an IPv6 address without its brackets.
     pub host: String,
-    /// TCP port, never 0.
+    /// TCP port; 0: none is written, where that can be.
     pub port: u16,
 }
 
@@ -77,6 +77,15 @@ impl FromStr for Address {
             )),
             _ => Err(format!("\"{text}\" is not an address to listen on: {example}")),
         }
+    }
+}
+
+impl HostPort {
+    /// The same host, at this port where none is written.
+    #[must_use]
+    pub fn or_port(&self, port: u16) -> HostPort {
+        let port = if self.port == 0 { port } else { self.port };
+        HostPort { host: self.host.clone(), port }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Stream {
     pub framed: bool,
     /// Where UDP is received; 0: any port.
     pub udp_port: u16,
+    /// The meter's own stream port.
+    pub port: u16,
     /// `[k, n]`: only in seconds where Unix time mod n is k.
     pub slot: Option<(u32, u32)>,
     /// Hands the samples on over TCP, to any number of readers.
@@ -114,6 +116,7 @@ impl Default for Stream {
             over: Over::default(),
             framed: true,
             udp_port: 0,
+            port: 54_322,
             slot: None,
             relay: None,
             record: None,

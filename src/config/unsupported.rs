@@ -8,8 +8,7 @@ use figment::value::Value;
 
 /// Keys, with `*` for any entry of a list, and the values that are not served; no values: any
 /// but an empty one.
-const NOT_YET: &[(&str, &[&str])] =
-    &[("meters.*.kind", &["smartmeter"]), ("sinks", &[]), ("log.format", &["json"])];
+const NOT_YET: &[(&str, &[&str])] = &[("sinks", &[]), ("log.format", &["json"])];
 
 /// The paths of what is asked for in vain, each with its words.
 pub(super) fn find(values: &Value) -> Vec<(Vec<String>, String)> {

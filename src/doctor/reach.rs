@@ -12,6 +12,7 @@ use crate::config::broker::Mode;
 use crate::config::endpoint;
 use crate::config::link::{Link, MqttSource};
 use crate::config::scalar::HostPort;
+use crate::links::COMMAND_PORT;
 use crate::mdns;
 use crate::process;
 
@@ -68,7 +69,9 @@ fn targets(config: &Config) -> Vec<(String, HostPort)> {
     }
     for (at, meter) in config.meters.iter().enumerate() {
         match &meter.link {
-            Link::Connect(target) => add(format!("meters[{at}].link.connect"), target.clone()),
+            Link::Connect(target) => {
+                add(format!("meters[{at}].link.connect"), target.or_port(COMMAND_PORT));
+            }
             Link::Mqtt(MqttSource::At(url)) => {
                 if let Ok(endpoint) = endpoint::of_url(url) {
                     add(format!("meters[{at}].link.mqtt"), endpoint.address);

@@ -11,11 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::open::{OpenLink, open_link};
 use super::parts::{spawn_adapter, spawn_part};
+use super::smartmeters::{self, Smartmeters};
 use crate::adapters::brultech::{self, Ears, LinkSettings, Operator, Switchboard};
 use crate::adapters::fleet::{Adapter, Left, LinkId, Mailbox, MeterSettings};
 use crate::adapters::fluksometer::{self, Listener, Shared};
 use crate::adapters::p1;
+use crate::adapters::smartmeter;
 use crate::broker::{FilterError, Link};
+use crate::bus::Waveforms;
 use crate::command::desk::Routes;
 use crate::command::directory::Expected;
 use crate::config::Config;
@@ -38,6 +41,7 @@ pub(super) struct Plans {
     fluksometers: fluksometer::Plan,
     ports: Vec<MeterSettings>,
     port_keys: Vec<Vec<Key>>,
+    smartmeters: smartmeter::Plan,
     links: Vec<(Make, LinkId, OpenLink)>,
 }
 
@@ -49,6 +53,7 @@ impl Plans {
     pub(super) async fn open(config: &Config) -> Result<Plans, TransportError> {
         let plan = links::plan(&config.meters);
         let (brultech, ports) = (plan.meters_of(Make::Brultech), plan.meters_of(Make::P1));
+        let smartmeters = links::smartmeters(&config.meters, &plan);
         let mut links = Vec::new();
         for (place, (make, link)) in plan.links.into_iter().enumerate() {
             let opened = open_link(link).await?.into_iter();
@@ -56,7 +61,7 @@ impl Plans {
         }
         let (brultech_links, fluksometers) = (plan.settings, links::fluksometers(&config.meters));
         let port_keys = plan.keys;
-        Ok(Plans { brultech, brultech_links, fluksometers, ports, port_keys, links })
+        Ok(Plans { brultech, brultech_links, fluksometers, ports, port_keys, smartmeters, links })
     }
 
     /// Where meters can dial in.
@@ -66,19 +71,24 @@ impl Plans {
 
     /// Lets the gateway know whose messages on its broker are its own, also of earlier runs.
     pub(super) fn know_our_own(&self, authored: &Authored, expected: &[Expected]) {
+        for meter in expected {
+            authored.add_name(&meter.name, meter.make, meter.serial.as_ref());
+        }
         let ours = expected.iter().filter(|meter| meter.make != Make::Fluksometer);
         for meter in ours {
             if let Some(serial) = &meter.serial {
                 authored.add(DeviceId::derive(meter.make, serial));
             }
         }
-        let entries = self.brultech.iter().chain(&self.ports);
+        let entries = self.brultech.iter().chain(&self.ports).chain(&self.smartmeters.meters);
         entries.filter_map(|entry| entry.id).for_each(|id| authored.add(id));
     }
 
     /// Whether there is no meter to be heard.
     pub(super) fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.fluksometers.links.is_empty()
+        self.links.is_empty()
+            && self.fluksometers.links.is_empty()
+            && self.smartmeters.meters.is_empty()
     }
 }
 
@@ -88,6 +98,7 @@ pub(super) struct Kept {
     brultech: Left,
     fluksometers: Left,
     ports: Left,
+    smartmeters: Left,
 }
 
 impl Kept {
@@ -100,6 +111,7 @@ impl Kept {
             brultech: Left::load(store, Make::Brultech)?,
             fluksometers: Left::load(store, Make::Fluksometer)?,
             ports: Left::load(store, Make::P1)?,
+            smartmeters: Left::load(store, Make::Smartmeter)?,
         })
     }
 
@@ -108,6 +120,7 @@ impl Kept {
         let mut expected = self.brultech.expected(&plans.brultech);
         expected.extend(self.fluksometers.expected(&plans.fluksometers.meters));
         expected.extend(self.ports.expected(&plans.ports));
+        expected.extend(self.smartmeters.expected(&plans.smartmeters.meters));
         expected
     }
 }
@@ -124,6 +137,9 @@ pub(super) struct Makes {
     brultech: (Adapter<brultech::Meter>, Operator),
     fluksometers: Adapter<fluksometer::Meter>,
     ports: Adapter<p1::Meter>,
+    smartmeters: Smartmeters,
+    /// On the gateway's broker.
+    devices: Option<smartmeter::Listener>,
     listeners: Vec<Listener>,
     mailboxes: Mailboxes,
     metrics: Metrics,
@@ -136,6 +152,7 @@ pub(super) struct Mailboxes {
     brultech: Mailbox<Packet>,
     fluksometers: Mailbox<fluksometer::Frame>,
     ports: Mailbox<p1::Measured>,
+    smartmeters: Mailbox<smartmeter::Frame>,
 }
 
 impl Makes {
@@ -147,7 +164,7 @@ impl Makes {
     pub(super) fn new(
         mut plans: Plans,
         kept: &Kept,
-        (link, authored, history): (Link, Authored, Option<History>),
+        (link, authored, history, waveforms): (Link, Authored, Option<History>, Waveforms),
         ledger: &LedgerQueue,
         metrics: &Metrics,
     ) -> Result<(Makes, Routes, Changers), FilterError> {
@@ -165,13 +182,28 @@ impl Makes {
         let (fluksometers, frames, fluksometer_changes) = Adapter::new(settings, queue, counts);
         let (settings, (queue, counts)) = (plans.ports.clone(), parts());
         let (ports, telegrams, port_changes) = Adapter::new(settings, queue, counts);
+        let (smartmeters, smartmeter_changes) = Smartmeters::new(
+            &plans.smartmeters,
+            &kept.smartmeters,
+            waveforms,
+            &mut routes,
+            parts(),
+        );
         // The one whose serial numbers are told apart most easily comes first.
         let owners = vec![
             (Make::Brultech, brultech_changes),
             (Make::Fluksometer, fluksometer_changes),
             (Make::P1, port_changes),
+            (Make::Smartmeter, smartmeter_changes),
         ];
-        let mailboxes = Mailboxes { brultech: packets, fluksometers: frames, ports: telegrams };
+        let mailboxes = Mailboxes {
+            brultech: packets,
+            fluksometers: frames,
+            ports: telegrams,
+            smartmeters: smartmeters.shared.mailbox.clone(),
+        };
+        let here = (link.clone(), authored.clone());
+        let devices = smartmeters.listener(&plans.smartmeters, &kept.smartmeters, here)?;
         let shared = Shared::new(link, authored, mailboxes.fluksometers.clone(), metrics.clone())
             .with_history(history);
         let listeners = fluksometer::listeners(&plans.fluksometers, &kept.fluksometers, shared)?;
@@ -182,6 +214,8 @@ impl Makes {
             brultech: (brultech, operator),
             fluksometers,
             ports,
+            smartmeters,
+            devices,
             listeners,
             mailboxes,
             metrics: metrics.clone(),
@@ -203,6 +237,12 @@ impl Makes {
         spawn_adapter(adapters, brultech, data_dir, stop, &metrics);
         spawn_adapter(adapters, self.fluksometers, data_dir, stop, &metrics);
         spawn_adapter(adapters, self.ports, data_dir, stop, &metrics);
+        let smartmeters: smartmeters::Shared = self.smartmeters.start(adapters, data_dir, stop);
+        if let Some(devices) = self.devices {
+            let run =
+                |devices: Arc<smartmeter::Listener>, stop| async move { devices.run(stop).await };
+            spawn_part(links, "smartmeters on the broker", devices, run, stop, &metrics);
+        }
         for listener in self.listeners {
             let name = listener.name();
             let run = |listener: Arc<Listener>, stop| async move { listener.run(stop).await };
@@ -229,8 +269,13 @@ impl Makes {
                     };
                     link.spawn(links, ears, stop, metrics);
                 }
+                Make::Smartmeter => {
+                    let (shared, is_serial) = (smartmeters.clone(), link.is_serial());
+                    let ears = move |peer| shared.ears(id, peer, is_serial);
+                    link.spawn(links, ears, stop, metrics);
+                }
                 // They have no ports of their own: the listeners above.
-                Make::Fluksometer | Make::Smartmeter => {}
+                Make::Fluksometer => {}
             }
         }
         mailboxes

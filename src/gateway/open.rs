@@ -73,6 +73,11 @@ impl OpenLink {
         }
     }
 
+    /// Whether it is a serial line.
+    pub(super) fn is_serial(&self) -> bool {
+        matches!(self, OpenLink::Serial(_))
+    }
+
     /// Runs it until `stop`; what `ears` makes listens to a connection from the peer named.
     pub(super) fn spawn<C: Conversation>(
         self,

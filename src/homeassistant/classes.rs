@@ -56,6 +56,13 @@ pub(super) fn entities(sensor: &Sensor) -> Vec<Entity> {
         Quantity::Pf => {
             vec![Entity { unit: None, ..diagnostic("pf", "power factor", "power_factor", "", 2) }]
         }
+        Quantity::Apparent => {
+            vec![diagnostic("apparent", "apparent power", "apparent_power", "VA", 0)]
+        }
+        // One quadrant stands for all four: the field has their sum with its sign.
+        Quantity::Q1 if matches!(sensor.channel, Channel::Line | Channel::L(_)) => {
+            vec![diagnostic("reactive", "reactive power", "reactive_power", "var", 0)]
+        }
         Quantity::Humidity => vec![diagnostic("humidity", "humidity", "humidity", "%", 1)],
         Quantity::Battery => vec![diagnostic("battery", "battery", "voltage", "V", 1)],
         Quantity::Light => vec![diagnostic("light", "light", "illuminance", "lx", 0)],
@@ -67,7 +74,6 @@ pub(super) fn entities(sensor: &Sensor) -> Vec<Entity> {
         | Quantity::Q2
         | Quantity::Q3
         | Quantity::Q4
-        | Quantity::Apparent
         | Quantity::Vthd
         | Quantity::Ithd
         | Quantity::Alpha
@@ -85,9 +91,17 @@ pub(super) fn fields(channel: Channel) -> &'static [&'static str] {
         Channel::Ch(_) | Channel::Aux(_) => {
             &["power", "energy", "energy_export", "current", "voltage", "pf"]
         }
-        Channel::Line | Channel::L(_) => {
-            &["power", "energy", "energy_export", "current", "voltage", "frequency", "pf"]
-        }
+        Channel::Line | Channel::L(_) => &[
+            "power",
+            "energy",
+            "energy_export",
+            "current",
+            "voltage",
+            "frequency",
+            "pf",
+            "apparent",
+            "reactive",
+        ],
         Channel::Kube(_) => &["temperature", "humidity", "battery", "light", "pressure"],
         Channel::Pulse(_) => &["count", "total", "power", "flow"],
         Channel::T(_) => &["temperature"],

@@ -53,6 +53,10 @@ fn component(device: &Device, control: &Control, clamp: Option<(u8, &str)>) -> (
     }
     let (platform, more) = kind(device, control, clamp.map(|(n, _)| n));
     fields.extend(more);
+    if platform == Platform::Switch {
+        // What it is there for, and no setting.
+        fields.shift_remove("ent_cat");
+    }
     (key, Component { platform, fields })
 }
 
@@ -60,6 +64,20 @@ fn component(device: &Device, control: &Control, clamp: Option<(u8, &str)>) -> (
 fn kind(device: &Device, control: &Control, clamp: Option<u8>) -> (Platform, Map<String, Value>) {
     match control.kind {
         ControlKind::Press { command } => (Platform::Button, object([("pl_prs", json!(command))])),
+        ControlKind::Relay => {
+            let topic = |topic: Topic| json!(topic.to_string());
+            let name = || device.name.to_string();
+            let more = object([
+                ("cmd_t", topic(Topic::Order(Some(name()), Leaf::Switch))),
+                ("stat_t", topic(Topic::Meter(name(), MeterState::Switch))),
+                ("pl_on", json!("on")),
+                ("pl_off", json!("off")),
+                ("stat_on", json!("true")),
+                ("stat_off", json!("false")),
+                ("dev_cla", json!("outlet")),
+            ]);
+            (Platform::Switch, more)
+        }
         ControlKind::Number { setting, min, max, unit } => {
             // Out of range it would be logged as an error over there.
             let fits = format!("v is number and v >= {min} and v <= {max}");

@@ -47,12 +47,14 @@ pub enum Platform {
     Number,
     /// One of several to choose.
     Select,
+    /// Something to turn on and off.
+    Switch,
 }
 
 impl Platform {
     /// Every kind.
-    pub const ALL: [Platform; 4] =
-        [Platform::Sensor, Platform::Button, Platform::Number, Platform::Select];
+    pub const ALL: [Platform; 5] =
+        [Platform::Sensor, Platform::Button, Platform::Number, Platform::Select, Platform::Switch];
 
     /// Home Assistant's word.
     pub fn as_str(self) -> &'static str {
@@ -61,6 +63,7 @@ impl Platform {
             Platform::Button => "button",
             Platform::Number => "number",
             Platform::Select => "select",
+            Platform::Switch => "switch",
         }
     }
 }
@@ -164,9 +167,13 @@ const WORDS: Words = &[
     ("ic", "icon", None),
     ("o", "origin", Some(&[("sw", "sw_version")])),
     ("ops", "options", None),
+    ("pl_off", "payload_off", None),
+    ("pl_on", "payload_on", None),
     ("pl_prs", "payload_press", None),
     ("ret", "retain", None),
     ("stat_cla", "state_class", None),
+    ("stat_off", "state_off", None),
+    ("stat_on", "state_on", None),
     ("stat_t", "state_topic", None),
     ("sug_dsp_prc", "suggested_display_precision", None),
     ("uniq_id", "unique_id", None),

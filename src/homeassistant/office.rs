@@ -119,6 +119,7 @@ impl Office {
             Update::Described(device) => self.announcer.described(device, now),
             Update::Forgotten { device, .. } => self.announcer.forget(*device, now),
             Update::Availability { .. }
+            | Update::Relay { .. }
             | Update::Correction(_)
             | Update::Renamed { .. }
             | Update::Notice(_)

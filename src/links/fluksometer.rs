@@ -102,10 +102,13 @@ pub(crate) fn mdns(config: &Config, addresses: &Addresses) -> Option<mdns::Setti
     if config.mdns == Mdns::Never || (!always && broker.or(web).is_none()) {
         return None;
     }
-    let hosts = config.meters.iter().filter_map(|entry| match source(entry)? {
-        Source::Broker(settings) => Some(settings.host),
-        Source::Local { address, .. } => Some(address.rsplit_once(':')?.0.to_owned()),
-        Source::Ours => None,
+    let hosts = config.meters.iter().filter_map(|entry| match &entry.link {
+        Link::Connect(target) if entry.kind == Kind::Smartmeter => Some(target.host.clone()),
+        _ => match source(entry)? {
+            Source::Broker(settings) => Some(settings.host),
+            Source::Local { address, .. } => Some(address.rsplit_once(':')?.0.to_owned()),
+            Source::Ours => None,
+        },
     });
     Some(mdns::Settings { hosts: hosts.collect(), broker, web })
 }

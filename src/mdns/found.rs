@@ -1,8 +1,9 @@
-//! A Fluksometer that was found on the network.
+//! A Fluksometer, SmartMeter or PowerMeter that was found on the network.
 
 use std::collections::HashSet;
 
 use mdns_sd::ResolvedService;
+use meter_protocols::smartmeter;
 
 /// What it announces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(super) struct Found {
     addresses: Vec<String>,
     /// The ids of its sensors in use.
     pub(super) sensors: HashSet<String>,
+    /// It is a SmartMeter or PowerMeter: the name that it has given itself.
+    pub(super) smartmeter: Option<String>,
 }
 
 impl Found {
@@ -21,11 +24,18 @@ impl Found {
         let mut addresses: Vec<String> =
             service.addresses.iter().map(|address| address.to_ip_addr().to_string()).collect();
         addresses.sort();
+        let host = plain(service.host.trim_end_matches('.'));
         Found {
-            host: plain(service.host.trim_end_matches('.')),
+            smartmeter: smartmeter_name(&service.ty_domain, &host),
+            host,
             addresses,
             sensors: ids.map(|one| one.val_str().to_owned()).collect(),
         }
+    }
+
+    /// Whether it is anything that the gateway can read.
+    pub(super) fn is_meter(&self, service: &ResolvedService) -> bool {
+        self.smartmeter.is_some() || service.ty_domain.eq_ignore_ascii_case(SERVICE)
     }
 
     /// Whether it is a gateway that is announced as a Fluksometer is.
@@ -47,11 +57,26 @@ impl Found {
     /// What is to be done about it.
     pub(super) fn words(&self) -> String {
         let host = &self.host;
+        if let Some(name) = &self.smartmeter {
+            return format!(
+                "a smartmeter was found that no entry names; to read it, write under meters: \
+                 {{name: {name}, kind: smartmeter, link: {{connect: {host}}}}}"
+            );
+        }
         format!(
             "a fluksometer was found that no entry names; to read it, write under meters: \
              {{name: fluksometer, kind: fluksometer, link: {{mqtt: \"mqtt://{host}:1883\"}}}}"
         )
     }
+}
+
+/// Many devices can be updated over the network, and announce that: only those count that are called as
+/// such meters are when new.
+fn smartmeter_name(service: &str, host: &str) -> Option<String> {
+    let name = host.strip_suffix(".local").unwrap_or(host);
+    let is_one = service.eq_ignore_ascii_case(STREAMS)
+        || (service.eq_ignore_ascii_case(UPDATES) && smartmeter::Kind::of_name(name).is_some());
+    (is_one && !name.is_empty()).then(|| name.replace('.', "_"))
 }
 
 /// What is announced is anybody's text.
@@ -66,6 +91,11 @@ pub(super) fn plain(text: &str) -> String {
 ///
 /// Source: protocol note, section 2.
 pub(super) const SERVICE: &str = "_flukso._tcp.local.";
+/// What a SmartMeter announces its stream port as, and its updates.
+///
+/// Source: protocol note of the SmartMeter, section 1.
+pub(super) const STREAMS: &str = "_elec._tcp.local.";
+pub(super) const UPDATES: &str = "_arduino._tcp.local.";
 /// What the gateway calls itself.
 pub(super) const GATEWAY: &str = "meterbridge";
 
@@ -85,5 +115,19 @@ mod tests {
         assert!(!named("192.0.2.70") && !named("flukso") && !found.is_gateway());
         assert!(found.words().contains("mqtt://flukso-0f1e2d.local:1883"));
         assert_eq!(plain("a\nb\"c.local"), "abc.local");
+    }
+
+    #[test]
+    fn not_everything_that_can_be_updated_is_a_meter() {
+        let name = |service, host| smartmeter_name(service, host);
+        assert_eq!(name(STREAMS, "kitchen.local").as_deref(), Some("kitchen"));
+        assert_eq!(name(UPDATES, "powermeter27.local").as_deref(), Some("powermeter27"));
+        assert_eq!(name(UPDATES, "lamp.local"), None);
+        let found = Found {
+            host: "powermeter27.local".into(),
+            smartmeter: Some("powermeter27".into()),
+            ..Found::default()
+        };
+        assert!(found.words().contains("link: {connect: powermeter27.local}"));
     }
 }

@@ -32,6 +32,8 @@ pub enum ControlKind {
         /// The object.
         command: &'static str,
     },
+    /// The relay: told by `powermeter/<name>/switch`, and how it is by `…/state/switch`.
+    Relay,
     /// A setting that is a whole number.
     Number {
         /// The setting's name.

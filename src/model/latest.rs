@@ -30,13 +30,18 @@ impl Sum {
         let role = summed_role(sensors);
         let mut sum = Sum { power: Milli(0), current: None, volt: None, energy: Milli(0) };
         let mut has_power = false;
+        let at_line =
+            |sensor: &Sensor| sensor.channel == Channel::Line && sensor.quantity == Quantity::Irms;
+        let sums_itself = sensors.iter().any(at_line);
         for (sensor, latest) in sensors.iter().zip(latest) {
             if sensor.quantity == Quantity::Vrms {
                 // The whole meter's, or else that of the first phase.
                 sum.volt = sum.volt.or(latest.gauge);
             }
+            // Where the meter tells its own sum, the phases are in it.
             if let (Channel::L(_), Quantity::Irms, Some(current)) =
                 (sensor.channel, sensor.quantity, latest.gauge)
+                && !sums_itself
             {
                 sum.current = Some(Milli(sum.current.unwrap_or_default().0 + current.0));
             }
@@ -64,7 +69,13 @@ impl Sum {
 /// The role of the clamps that a meter's sum is made of.
 pub fn summed_role(sensors: &[Sensor]) -> Role {
     let has_grid = sensors.iter().any(|sensor| sensor.role == Role::Grid && is_clamp(sensor));
-    if has_grid { Role::Grid } else { Role::Load }
+    let line = sensors.iter().find(|sensor| sensor.channel == Channel::Line && is_clamp(sensor));
+    match line {
+        _ if has_grid => Role::Grid,
+        // All that the meter measures, whatever it is for.
+        Some(line) => line.role,
+        None => Role::Load,
+    }
 }
 
 /// Whether the sensor is at a clamp, so that it has a share in the meter's sum; or it is the sum that

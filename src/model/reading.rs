@@ -148,6 +148,13 @@ pub enum Update {
         /// Whether it can be heard.
         online: bool,
     },
+    /// The relay of a meter is closed or open, by what the meter itself says.
+    Relay {
+        /// The `<name>` in `powermeter/<name>/…`.
+        name: Arc<str>,
+        /// Whether it is closed.
+        closed: bool,
+    },
     /// A counter was corrected.
     Correction(Arc<Correction>),
     /// A meter goes by another name from now on.

@@ -9,11 +9,18 @@ use crate::model::{Channel, Device, Latest, Milli, Quantity, Sensor, SensorType,
 use crate::topic::{MeterState, Topic};
 
 /// Publishes `state/channels` with every packet, and `state/sample` and `state/balance` every five seconds or with
-/// each packet where these are rarer.
-pub(super) fn publish(batch: &mut Batch, known: &mut Known, at: Timestamp) {
+/// each packet where these are rarer. `relay`: whether it is closed, where there is one. `sums`: without it no
+/// `state/sample`, because the meter itself publishes that.
+pub(super) fn publish(
+    batch: &mut Batch,
+    known: &mut Known,
+    relay: Option<bool>,
+    at: Timestamp,
+    sums: bool,
+) {
     let name = known.device.name.to_string();
     batch.live(&Topic::Meter(name.clone(), MeterState::Channels), |text| {
-        write_channels(text, &known.device, &known.latest, &known.pulses, at);
+        write_channels(text, &known.device, &known.latest, &known.pulses, relay, at);
     });
     let interval = known.heard.replace(at).map(|before| at.since(before).as_millis());
     let sum = Sum::of(&known.device.sensors, &known.latest);
@@ -27,9 +34,11 @@ pub(super) fn publish(batch: &mut Batch, known: &mut Known, at: Timestamp) {
         if let Some(balance) = Balance::of(&known.device.sensors, &known.latest) {
             balance::publish(batch, &known.device, &balance, at);
         }
-        batch.live(&Topic::Meter(name, MeterState::Sample), |text| {
-            write_sample(&sum, text, at);
-        });
+        if sums {
+            batch.live(&Topic::Meter(name, MeterState::Sample), |text| {
+                write_sample(&sum, text, at);
+            });
+        }
     }
 }
 
@@ -46,12 +55,13 @@ fn write_sample(sum: &Sum, text: &mut String, at: Timestamp) {
 }
 
 /// Appends what `state/channels` says: every channel's latest values, one for each of the device's
-/// sensors in `latest`, and the bare pulse counts by input.
+/// sensors in `latest`, the bare pulse counts by input, and whether the relay is closed.
 pub(crate) fn write_channels(
     text: &mut String,
     device: &Device,
     latest: &[Latest],
     pulses: &[Option<u64>; 4],
+    relay: Option<bool>,
     at: Timestamp,
 ) {
     let mut object = Object::open(text);
@@ -67,13 +77,19 @@ pub(crate) fn write_channels(
             || sensors.iter().any(|(_, latest)| latest.gauge.or(latest.counter).is_some());
         if has_value {
             object.key(first.channel);
-            write_channel(object.text, sensors, pulses);
+            let relay = relay.filter(|_| first.channel == Channel::Line);
+            write_channel(object.text, sensors, pulses, relay);
         }
     }
     object.close();
 }
 
-fn write_channel(text: &mut String, sensors: &[(&Sensor, &Latest)], pulses: Option<u64>) {
+fn write_channel(
+    text: &mut String,
+    sensors: &[(&Sensor, &Latest)],
+    pulses: Option<u64>,
+    relay: Option<bool>,
+) {
     let find = |wanted: Quantity| {
         sensors.iter().find(|(sensor, _)| sensor.quantity == wanted).map(|(_, latest)| *latest)
     };
@@ -87,11 +103,16 @@ fn write_channel(text: &mut String, sensors: &[(&Sensor, &Latest)], pulses: Opti
     object.optional("energy", energy.map(Milli::per_thousand));
     object.optional("energy_export", counter(Quantity::PMinus).map(Milli::per_thousand));
     object.optional("current", gauge(Quantity::Irms));
+    if matches!(sensors.first(), Some((sensor, _)) if is_phase(sensor.channel)) {
+        object.optional("reactive", reactive(gauge));
+    }
+    object.optional("apparent", gauge(Quantity::Apparent));
     object.optional("temperature", gauge(Quantity::Temperature));
     object.optional("voltage", gauge(Quantity::Vrms));
     for quantity in PLAIN {
         object.optional(quantity.as_str(), gauge(quantity));
     }
+    object.optional("relay", relay);
     object.optional("count", pulses);
     let rate = gauge(Quantity::Pulse);
     let total = counter(Quantity::Pulse);
@@ -108,6 +129,16 @@ fn write_channel(text: &mut String, sensors: &[(&Sensor, &Latest)], pulses: Opti
         _ => {}
     }
     object.close();
+}
+
+fn is_phase(channel: Channel) -> bool {
+    matches!(channel, Channel::Line | Channel::L(_))
+}
+
+/// Reactive power with its sign, positive where the current lags: one quadrant has it, the others 0.
+fn reactive(gauge: impl Fn(Quantity) -> Option<Milli>) -> Option<Milli> {
+    let lagging = gauge(Quantity::Q1)?.0 + gauge(Quantity::Q2)?.0;
+    Some(Milli(lagging - gauge(Quantity::Q3)?.0 - gauge(Quantity::Q4)?.0))
 }
 
 /// What is told under its own name.

@@ -130,7 +130,7 @@ fn is_known(sensor: &Sensor) -> bool {
     use SensorType::{Fuel, Heat, Other, Pellet, Time};
     let power_alone = sensor.quantity.counter_unit().is_some() && sensor.counter.is_none();
     !matches!(sensor.kind, Fuel | Heat | Other | Pellet | Time)
-        && !matches!(sensor.quantity, Quantity::Net | Quantity::Frequency)
+        && !matches!(sensor.quantity, Quantity::Net | Quantity::Frequency | Quantity::Apparent)
         && !power_alone
 }
 

@@ -9,6 +9,7 @@ mod batch;
 mod bridge;
 mod channels;
 mod documents;
+mod guests;
 mod health;
 mod log;
 
@@ -24,12 +25,13 @@ use crate::metrics::Metrics;
 use crate::model::{Device, DeviceId, Latest, ReadingSet, Timestamp, Update, Value};
 use crate::topic::{BridgeTopic, MeterState, Topic};
 
-pub use authored::Authored;
+pub use authored::{Authored, Holder};
 use batch::Batch;
 use bridge::Bridge;
 pub(crate) use bridge::{Described, describe};
 pub(crate) use channels::write_channels;
 pub(crate) use documents::section_text as sensor_section_text;
+pub use guests::Guests;
 pub(crate) use health::Health;
 use log::Log;
 
@@ -42,6 +44,8 @@ pub struct Publisher {
     bridge: Bridge,
     meters: HashMap<DeviceId, Known>,
     online: BTreeMap<Arc<str>, bool>,
+    /// Whether a relay is closed, by the name of the meter.
+    relays: HashMap<Arc<str>, bool>,
     batch: Batch,
     devices_changed: bool,
     /// Whom the latest batch was too much for.
@@ -72,6 +76,7 @@ impl Publisher {
             bridge: Bridge::new(Timestamp::now()),
             meters: HashMap::new(),
             online: BTreeMap::new(),
+            relays: HashMap::new(),
             batch: Batch::default(),
             devices_changed: true,
             crowded: Crowded::default(),
@@ -155,6 +160,7 @@ impl Publisher {
             Update::Renamed { from, to } => self.rename(&from, to),
             Update::Described(device) => self.describe(&device),
             Update::Forgotten { name, device } => self.forget(&name, device),
+            Update::Relay { name, closed } => self.relay(&name, closed),
             Update::Backlog(_) => {}
             Update::Notice(notice) => self.bridge.notice(&mut self.batch, &notice),
         }
@@ -199,7 +205,10 @@ impl Publisher {
         // What a gas meter said an hour ago is summed up with the next telegram.
         if !set.is_of_attached() {
             known.pulses = set.pulses;
-            channels::publish(&mut self.batch, known, set.at);
+            let name = &set.device.name;
+            let relay = self.relays.get(name).copied();
+            let sums = !self.authored.guests().sums(name);
+            channels::publish(&mut self.batch, known, relay, set.at, sums);
         }
     }
 
@@ -209,8 +218,26 @@ impl Publisher {
         let topic = |name: &str| Topic::Meter(name.to_owned(), MeterState::Availability);
         self.batch.retained(&topic(from), "");
         self.batch.retained(&topic(&to), if online { "online" } else { "offline" });
+        if let Some(closed) = self.relays.remove(from) {
+            self.clear_relay(from);
+            self.relay(&to, closed);
+        }
         self.online.insert(to, online);
         self.devices_changed = true;
+    }
+
+    /// A meter that speaks here under the same name has said so itself.
+    fn relay(&mut self, name: &Arc<str>, closed: bool) {
+        self.relays.insert(Arc::clone(name), closed);
+        if !self.authored.guests().is_there(name) {
+            self.batch.retained(&Topic::Meter(name.to_string(), MeterState::Switch), closed);
+        }
+    }
+
+    fn clear_relay(&mut self, name: &str) {
+        if !self.authored.guests().is_there(name) {
+            self.batch.retained(&Topic::Meter(name.to_owned(), MeterState::Switch), "");
+        }
     }
 
     /// A meter that was not heard yet is described with its first packet, unless it has described
@@ -238,6 +265,9 @@ impl Publisher {
     fn forget(&mut self, name: &Arc<str>, device: DeviceId) {
         let topic = Topic::Meter(name.to_string(), MeterState::Availability);
         self.batch.retained(&topic, "");
+        if self.relays.remove(name).is_some() {
+            self.clear_relay(name);
+        }
         documents::clear(&mut self.batch, device);
         self.online.remove(name);
         self.meters.remove(&device);

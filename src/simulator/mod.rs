@@ -7,6 +7,7 @@
 //! * `brultech/`: the meters; `house.rs`: what they measure
 //! * `flukso/`: Fluksometers, which are reached in other ways and have a history
 //! * `p1/`: customer ports of smart meters, which only speak
+//! * `smartmeter/`: SmartMeters and PowerMeters, which answer and stream
 //! * `line.rs`: what leaves a line and when, without any input or output; `run.rs` does these
 //! * `watched.rs`, `heard.rs`: what a test sees of a running simulator
 
@@ -18,6 +19,7 @@ mod line;
 mod manners;
 mod p1;
 mod run;
+mod smartmeter;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,10 @@ pub use heard::Heard;
 pub use house::House;
 pub use manners::Manners;
 pub use p1::{PortManners, PortSimulation, PortSimulator, Standard};
+pub use smartmeter::{
+    LineLevel, Mains, SmartDevice, SmartKind, SmartManners, SmartSimulation, SmartSimulator,
+    SmartWays,
+};
 pub use watched::Watched;
 
 use crate::broker::BrokerError;

@@ -1,12 +1,13 @@
 //! One connection to a meter, whoever opened it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::Conversation;
 use crate::model::Timestamp;
@@ -20,15 +21,24 @@ pub(super) enum End {
     Idle,
     /// The network failed.
     Failed(String),
+    /// The conversation was over, for this reason.
+    Finished(String),
+    /// The gateway wanted it closed.
+    Left,
 }
 
 /// When a connection was last heard, shared with whoever must choose one to give up.
 #[derive(Debug, Clone)]
-pub(super) struct LastHeard(Arc<AtomicI64>);
+pub(super) struct LastHeard(Arc<AtomicI64>, Arc<AtomicBool>);
 
 impl LastHeard {
     pub(super) fn now() -> LastHeard {
-        LastHeard(Arc::new(AtomicI64::new(Timestamp::now().0)))
+        LastHeard(Arc::new(AtomicI64::new(Timestamp::now().0)), Arc::default())
+    }
+
+    /// Whether anything was heard at all.
+    pub(super) fn anything(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
     }
 
     pub(super) fn get(&self) -> Timestamp {
@@ -37,6 +47,7 @@ impl LastHeard {
 
     fn touch(&self) {
         self.0.store(Timestamp::now().0, Ordering::Relaxed);
+        self.1.store(true, Ordering::Relaxed);
     }
 }
 
@@ -46,16 +57,19 @@ enum Event {
     Read(Result<std::io::Result<usize>, Elapsed>),
     /// The conversation has something to say.
     Words(Vec<u8>),
+    /// The gateway wants the connection closed.
+    Leave,
 }
 
-/// Reads from the peer until the connection ends.
+/// Reads from the peer until the connection ends, or is to end by `leave`.
 pub(super) async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     mut conversation: impl Conversation,
     idle: Option<Duration>,
     heard: &LastHeard,
+    leave: &CancellationToken,
 ) -> End {
-    let mut buffer = vec![0; READ_BUFFER];
+    let mut buffer = vec![0; conversation.read_buffer()];
     let mut last = Instant::now();
     let mut pending = false;
     loop {
@@ -64,9 +78,15 @@ pub(super) async fn converse(
         let event = tokio::select! {
             read = timeout_at(last + wait, stream.read(&mut buffer)) => Event::Read(read),
             words = conversation.speak() => Event::Words(words),
+            () = leave.cancelled() => Event::Leave,
         };
         let reply = match event {
             Event::Words(words) => words,
+            Event::Leave => {
+                // Whoever does not take it in a moment goes without.
+                let _ = timeout(FAREWELL, stream.write_all(&conversation.farewell())).await;
+                return End::Left;
+            }
             Event::Read(Ok(Ok(0))) => {
                 conversation.quiet().await;
                 return End::Closed;
@@ -74,7 +94,11 @@ pub(super) async fn converse(
             Event::Read(Ok(Ok(length))) => {
                 (last, pending) = (Instant::now(), true);
                 heard.touch();
-                conversation.received(&buffer[..length]).await
+                // It may wait for others, and the end does not.
+                tokio::select! {
+                    reply = conversation.received(&buffer[..length]) => reply,
+                    () = leave.cancelled() => continue,
+                }
             }
             Event::Read(Ok(Err(error))) => {
                 conversation.quiet().await;
@@ -88,15 +112,23 @@ pub(super) async fn converse(
         };
         if !reply.is_empty() {
             // A peer that does not read must not stop its own connection from being read.
-            match timeout(REPLY_DEADLINE, stream.write_all(&reply)).await {
+            let sending = timeout(REPLY_DEADLINE, stream.write_all(&reply));
+            let sent = tokio::select! {
+                sent = sending => sent,
+                () = leave.cancelled() => return End::Left,
+            };
+            match sent {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return End::Failed(error.to_string()),
                 Err(_) => return End::Failed("the peer does not take our answer".to_owned()),
             }
         }
+        if let Some(reason) = conversation.finished() {
+            return End::Finished(reason);
+        }
     }
 }
 
-const READ_BUFFER: usize = 4096;
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 const REPLY_DEADLINE: Duration = Duration::from_secs(5);
+const FAREWELL: Duration = Duration::from_millis(500);

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{End, LastHeard, converse};
 use super::{Backoff, Conversation};
+use crate::mdns;
 use crate::metrics::Metrics;
 
 /// Where to connect to.
@@ -29,18 +30,23 @@ pub async fn dial<C: Conversation>(
     let mut pause = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
     let mut told = false;
     loop {
-        let begun = Instant::now();
+        let (begun, heard) = (Instant::now(), LastHeard::now());
         let session = async {
-            let stream = connect(&dial.address).await?;
+            let connecting = connect(&dial.address);
+            let stream = tokio::select! {
+                stream = connecting => stream?,
+                () = stop.cancelled() => return Ok(End::Left),
+            };
             tracing::debug!(meter = dial.address, "connected");
             let _held = metrics.meter_connections.hold();
-            Ok(converse(stream, begin(), dial.idle, &LastHeard::now()).await)
+            Ok(converse(stream, begin(), dial.idle, &heard, &stop).await)
         };
-        let outcome: Result<End, String> = tokio::select! {
-            ended = session => ended,
-            () = stop.cancelled() => return Ok(()),
-        };
-        if outcome.is_ok() {
+        let outcome: Result<End, String> = session.await;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        // A meter that has no room for one more connection closes it without a word.
+        if outcome.is_ok() && (heard.anything() || begun.elapsed() > QUICK) {
             pause.reset();
         }
         // Said once, and again only after it has worked for a while: a meter that is switched off
@@ -59,7 +65,7 @@ pub async fn dial<C: Conversation>(
 }
 
 async fn connect(address: &str) -> Result<TcpStream, String> {
-    match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
+    match timeout(CONNECT_DEADLINE, open(address)).await {
         Ok(Ok(stream)) => {
             super::prepare(&stream);
             Ok(stream)
@@ -69,13 +75,27 @@ async fn connect(address: &str) -> Result<TcpStream, String> {
     }
 }
 
+/// Names that only the local network knows are looked up there.
+async fn open(address: &str) -> std::io::Result<TcpStream> {
+    match address.rsplit_once(':') {
+        Some((host, port)) if mdns::is_local(host) => {
+            let port = port.parse().map_err(std::io::Error::other)?;
+            TcpStream::connect(&*mdns::lookup(host, port).await?).await
+        }
+        _ => TcpStream::connect(address).await,
+    }
+}
+
 fn describe(end: End) -> String {
     match end {
         End::Closed => "the meter closed the connection".to_owned(),
         End::Idle => "nothing was heard for the idle time".to_owned(),
-        End::Failed(error) => error,
+        End::Failed(reason) | End::Finished(reason) => reason,
+        End::Left => "the gateway closed the connection".to_owned(),
     }
 }
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const STEADY: Duration = Duration::from_secs(600);
+/// Who closes a connection sooner, and without a word, may not want it.
+const QUICK: Duration = Duration::from_secs(5);

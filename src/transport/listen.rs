@@ -37,7 +37,7 @@ pub struct MeterListener {
 
 /// A port is not to be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for meters{}", hint(.source))]
+#[error("cannot listen on {address} for meters{}", hint(*.address, .source))]
 pub struct TransportError {
     /// The address asked for.
     pub address: SocketAddr,
@@ -45,8 +45,14 @@ pub struct TransportError {
     pub source: std::io::Error,
 }
 
-fn hint(source: &std::io::Error) -> &'static str {
+fn hint(address: SocketAddr, source: &std::io::Error) -> &'static str {
     match source.kind() {
+        std::io::ErrorKind::AddrInUse if is_lent(address.port()) => {
+            "; another program listens there, or an outgoing connection of this machine was given this port, \
+             which lies among those that the system lends (sysctl net.ipv4.ip_local_port_range): stop the \
+             program or start again, and keep the port free with sysctl \
+             net.ipv4.ip_local_reserved_ports=54321-54323"
+        }
         std::io::ErrorKind::AddrInUse => {
             "; another program listens there: choose another port or stop it"
         }
@@ -58,6 +64,29 @@ fn hint(source: &std::io::Error) -> &'static str {
     }
 }
 
+/// Takes a port; one that an outgoing connection may hold for a moment is tried for a little longer.
+async fn patiently(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match TcpListener::bind(address).await {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse
+                    && is_lent(address.port())
+                    && tries < TRIES =>
+            {
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
+            bound => return bound,
+        }
+    }
+}
+
+/// Whether Linux gives this port to outgoing connections, unless it was told otherwise.
+fn is_lent(port: u16) -> bool {
+    (32_768..=60_999).contains(&port)
+}
+
 impl MeterListener {
     /// Takes the port.
     pub async fn bind(
@@ -65,7 +94,7 @@ impl MeterListener {
         options: ListenOptions,
     ) -> Result<MeterListener, TransportError> {
         let failed = |source| TransportError { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = patiently(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(MeterListener { listener, address, options })
     }
@@ -109,12 +138,14 @@ impl MeterListener {
             let idle = self.options.idle;
             let (held, conversation) = (metrics.meter_connections.hold(), begin(peer));
             // Taken before the next connection is looked at, which must find it taken.
-            let seat = Peers::seat(&peers, peer);
+            let seat = Peers::seat(&peers, peer, &stop);
             connections.spawn(async move {
                 let _held = held;
                 attend(stream, conversation, idle, seat).await;
             });
         }
+        let ending = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(1), ending).await;
         connections.shutdown().await;
         Ok(())
     }
@@ -158,11 +189,9 @@ async fn attend(
 ) {
     let peer = seat.peer;
     tracing::debug!(%peer, "a meter connected");
-    let end = tokio::select! {
-        end = converse(stream, conversation, idle, &seat.heard) => end,
-        () = seat.leave.cancelled() => return,
-    };
-    match end {
+    match converse(stream, conversation, idle, &seat.heard, &seat.leave).await {
+        End::Left => {}
+        End::Finished(reason) => tracing::info!(%peer, reason, "the connection was closed"),
         End::Closed => tracing::debug!(%peer, "the meter closed the connection"),
         End::Idle => tracing::info!(%peer, ?idle, "closed: nothing was heard for the idle time"),
         End::Failed(error) => tracing::debug!(%peer, error, "the connection failed"),
@@ -200,8 +229,8 @@ impl Peers {
         self.0.lock().len()
     }
 
-    fn seat(peers: &Arc<Peers>, peer: SocketAddr) -> Seat {
-        let place = Place { heard: LastHeard::now(), leave: CancellationToken::new() };
+    fn seat(peers: &Arc<Peers>, peer: SocketAddr, stop: &CancellationToken) -> Seat {
+        let place = Place { heard: LastHeard::now(), leave: stop.child_token() };
         peers.0.lock().insert(peer, place.clone());
         Seat { peers: Arc::clone(peers), peer, heard: place.heard, leave: place.leave }
     }
@@ -231,3 +260,5 @@ impl Drop for Seat {
 /// The longest send interval of a GEM is 256 s; a meter that keeps a connection is heard at least
 /// this often.
 const DEAD: Duration = Duration::from_secs(300);
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(300);

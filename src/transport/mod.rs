@@ -45,4 +45,19 @@ pub trait Conversation: Send + 'static {
     fn speak(&mut self) -> impl Future<Output = Vec<u8>> + Send {
         std::future::pending()
     }
+
+    /// Why the connection is to be closed from this side; looked at after everything that happened.
+    fn finished(&mut self) -> Option<String> {
+        None
+    }
+
+    /// What is to be said before the gateway closes the connection by itself; mostly nothing.
+    fn farewell(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// How many bytes are read at a time.
+    fn read_buffer(&self) -> usize {
+        4096
+    }
 }

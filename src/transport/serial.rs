@@ -118,7 +118,10 @@ pub async fn attend<C: Conversation>(
     loop {
         let begun = Instant::now();
         let session = async {
-            let Opened { stream, device, others } = open(line.clone()).await?;
+            let Opened { stream, device, others } = tokio::select! {
+                opened = open(line.clone()) => opened?,
+                () = stop.cancelled() => return Ok(End::Left),
+            };
             log.opened(&device, line.baud);
             for holder in &others {
                 tracing::warn!(
@@ -127,12 +130,12 @@ pub async fn attend<C: Conversation>(
                 );
             }
             let _held = metrics.meter_connections.hold();
-            Ok(converse(stream, begin(), None, &LastHeard::now()).await)
+            Ok(converse(stream, begin(), None, &LastHeard::now(), &stop).await)
         };
-        let outcome: Result<End, SerialError> = tokio::select! {
-            ended = session => ended,
-            () = stop.cancelled() => return Ok(()),
-        };
+        let outcome: Result<End, SerialError> = session.await;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
         let lasted = begun.elapsed();
         if lasted > STEADY {
             pause.reset();
@@ -158,6 +161,8 @@ fn describe(end: End) -> String {
     match end {
         End::Closed | End::Idle => "the serial port hung up, as when it is unplugged".to_owned(),
         End::Failed(error) => format!("the serial port failed ({error}), as when it is unplugged"),
+        End::Finished(reason) => reason,
+        End::Left => "the gateway closed the serial port".to_owned(),
     }
 }
 

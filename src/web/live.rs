@@ -148,6 +148,7 @@ impl Live {
                 seen.changed = TELL_TWICE;
             }
             // They come back as events.
+            Update::Relay { name, .. } => seen.hear(name),
             Update::Correction(_) | Update::Notice(_) | Update::Backlog(_) => {}
         }
     }

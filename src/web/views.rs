@@ -203,7 +203,14 @@ impl Now {
     pub(super) fn of(heard: &Heard) -> Now {
         let mut state = String::new();
         let device = &heard.device;
-        publish::write_channels(&mut state, device, &heard.latest, &heard.pulses, heard.at);
+        publish::write_channels(
+            &mut state,
+            device,
+            &heard.latest,
+            &heard.pulses,
+            heard.relay,
+            heard.at,
+        );
         Now {
             power: Sum::of(&device.sensors, &heard.latest)
                 .map(|sum| Milli::to_f64(sum.power.hundredths())),

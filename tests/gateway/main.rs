@@ -44,6 +44,8 @@ mod registry;
 mod serial;
 mod shutdown;
 mod simulated;
+mod smartmeter;
+mod smartmeter_mqtt;
 mod talk;
 mod text;
 mod unheard;

@@ -77,6 +77,12 @@ impl Left {
         self.rows.iter().filter_map(read).collect()
     }
 
+    /// Who has each entry before anybody was heard.
+    pub(crate) fn owners(&self, settings: &[MeterSettings]) -> Vec<Option<Arc<str>>> {
+        let entries = Entries::new(settings, &self.rows, self.registry.clone());
+        entries.entries.into_iter().map(|entry| entry.taken_by).collect()
+    }
+
     /// The meters that can be expected, by name and by serial number where that is known.
     pub fn expected(&self, settings: &[MeterSettings]) -> Vec<Expected> {
         Entries::new(settings, &self.rows, self.registry.clone()).expected()
@@ -222,6 +228,8 @@ impl<M: Meter> Meters<M> {
             false => Update::Readings(heard.set),
         });
         updates.extend(heard.earlier.into_iter().map(Update::Readings));
+        let relay = listening.meter.take_relay();
+        updates.extend(relay.map(|closed| Update::Relay { name, closed }));
         let keep = listening.meter.take_changed().then(|| listening.row()).flatten();
         Some(Entry { keep, change, updates })
     }

@@ -8,6 +8,7 @@ mod adapter;
 mod changes;
 mod entries;
 mod kept;
+mod register;
 mod settings;
 
 use std::fmt::Debug;
@@ -23,6 +24,7 @@ use crate::model::{Correction, Device, Make, Model, ReadingSet, Timestamp};
 pub(crate) use adapter::Adapter;
 pub use adapter::{Arrival, Left, Mailbox};
 pub(crate) use kept::Kept;
+pub(in crate::adapters) use register::{Register, Step};
 pub(crate) use settings::Standing;
 pub use settings::{ChannelSettings, DEFAULT_POWER_CEILING_W, LinkId, MeterSettings};
 
@@ -82,6 +84,11 @@ pub(crate) trait Meter: Sized + Send + Sync + 'static {
     /// Readings of the last frame about times that are over, oldest first: for histories alone.
     fn take_past(&mut self) -> Vec<Arc<ReadingSet>> {
         Vec::new()
+    }
+
+    /// Whether its relay is closed, where that has become known or another since this was asked last.
+    fn take_relay(&mut self) -> Option<bool> {
+        None
     }
 
     /// Whether what must be kept has changed since this was asked last.

@@ -4,7 +4,7 @@ use meter_protocols::dsmr::BadTime;
 use serde::{Deserialize, Serialize};
 
 use super::measured::MeasuredMBus;
-use super::register::{Register, Step};
+use crate::adapters::fleet::{Register, Step};
 use crate::model::{Milli, SensorType, Timestamp};
 
 /// An attached meter and its total.

@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::mbus::{Attached, News, When};
 use super::measured::{Measured, MeasuredMBus};
-use super::register::Register;
 use super::sensors::{self, Known};
-use crate::adapters::fleet::{self, Heard, Kept, MeterSettings, Standing};
+use crate::adapters::fleet::{self, Heard, Kept, MeterSettings, Register, Standing};
 use crate::config::meter::Kind;
 use crate::model::{
     Channel, Correction, Device, Make, Milli, Model, Quantity, Reading, ReadingSet, Sensor,

@@ -8,7 +8,6 @@ mod ears;
 mod mbus;
 mod measured;
 mod meter;
-mod register;
 mod sensors;
 
 pub use ears::Ears;

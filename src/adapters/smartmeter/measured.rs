@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+pub(crate) use super::unit::EnergyUnit;
 pub(crate) use crate::adapters::fleet::Presence;
 use crate::model::{Model, Timestamp};
 
@@ -59,6 +60,8 @@ pub(crate) struct Line {
 pub(crate) enum Energy {
     /// The meter's own totals, Wh: of the whole, and of lines where it tells.
     Total { whole_wh: f64, lines_wh: [Option<f64>; 3] },
+    /// The same as a message on a broker tells it, in its unit: rounded to hundredths.
+    Message { whole: f64, lines: [Option<f64>; 3], unit: Option<EnergyUnit> },
     /// What has flowed since the measurement before, Wh, where the meter does not count: taken and
     /// given back, of the whole and of each line.
     Flowed { whole_wh: (f64, f64), lines_wh: [(f64, f64); 3] },

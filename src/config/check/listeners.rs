@@ -98,6 +98,9 @@ impl Check<'_> {
         }
         let mut links: Vec<&Link> = Vec::new();
         for (at, meter) in config.meters.iter().enumerate() {
+            if let Some(relay) = meter.stream.as_ref().and_then(|stream| stream.relay) {
+                add(&format!("meters.{at}.stream.relay"), &Addresses(vec![relay]));
+            }
             let Link::Listen(Listen { addresses, .. }) = &meter.link else {
                 continue;
             };

@@ -1,6 +1,7 @@
 //! What is wrong with a name, a serial number or a channel of a meter, in words that hold for the
 //! file and for requests alike.
 
+use super::smartmeter;
 use crate::config::meter::{Channel, Kind};
 use crate::model::Role;
 
@@ -35,6 +36,9 @@ pub(crate) fn serial_fault(kind: Kind, serial: &str) -> Option<String> {
             "\"{serial}\" is not what a Fluksometer is known by: write the 32 digits of its device id, as \
              in its topics /device/<id>/…"
         ));
+    }
+    if kind == Kind::Smartmeter {
+        return smartmeter::serial_fault(serial);
     }
     let digits = serial.bytes().all(|b| b.is_ascii_digit());
     let wrong = kind == Kind::Brultech && !(digits && (6..=8).contains(&serial.len()));
@@ -71,6 +75,7 @@ pub(crate) fn channel_faults(
     }
     match family(name) {
         _ if kind == Kind::P1 => customer_port(name, channel, scaled, &mut faults),
+        _ if kind == Kind::Smartmeter => smartmeter::channel_faults(name, channel, &mut faults),
         _ if kind != Kind::Brultech => {}
         None => {
             faults.push((None, format!("a {kind} meter has no channel \"{name}\": {CHANNELS}")));
@@ -148,7 +153,7 @@ fn family(channel: &str) -> Option<&'static str> {
 }
 
 /// Names that would collide with topics of the tree itself.
-const RESERVED: [&str; 4] = ["state", "cmd", "sample", "switch"];
+pub(super) const RESERVED: [&str; 4] = ["state", "cmd", "sample", "switch"];
 const CHANNELS: &str = "it has ch1 to ch48, aux1 to aux5, pulse1 to pulse4, t1 to t8 and line";
 
 #[cfg(test)]

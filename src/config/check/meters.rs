@@ -28,9 +28,10 @@ impl Check<'_> {
             self.serial_number(&key, meter);
             self.spans_and_powers(&key, meter);
             self.way(&key, meter);
-            self.link(&key, &meter.link);
+            self.link(&key, meter);
             self.polling(&key, meter);
             self.fluksometer(&key, meter);
+            self.smartmeter(&key, meter);
             self.key(&key, meter);
             if let Some(id) = meter.id {
                 self.id_used(&format!("{key}.id"), id, &mut ids);
@@ -140,10 +141,13 @@ impl Check<'_> {
         }
     }
 
-    fn link(&mut self, key: &str, link: &Link) {
-        let listen = match link {
+    fn link(&mut self, key: &str, meter: &Meter) {
+        let listen = match &meter.link {
             Link::Listen(listen) => listen,
             Link::Serial { device, baud } => return self.serial(key, device, *baud),
+            Link::Connect(target) if target.port == 0 && meter.kind != Kind::Smartmeter => {
+                return self.no_port(key, &target.host);
+            }
             _ => return,
         };
         if listen.addresses.0.is_empty() && self.given(&format!("{key}.link.listen")) {
@@ -158,6 +162,12 @@ impl Check<'_> {
                 "0 would let no meter in: write at least 1",
             );
         }
+    }
+
+    /// Only a SmartMeter has a port that is always the same.
+    fn no_port(&mut self, key: &str, host: &str) {
+        let message = format!("\"{host}\" has no port: write HOST:PORT, such as 192.0.2.7:5000");
+        self.report(&format!("{key}.link.connect"), message);
     }
 
     fn serial(&mut self, key: &str, device: &Path, baud: Option<u32>) {
@@ -182,7 +192,8 @@ impl Check<'_> {
         }
         let brultech = meter.kind == Kind::Brultech;
         for (name, given) in [("poll", meter.poll.is_some()), ("units", !meter.units.is_empty())] {
-            let asked = name == "poll" && meter.kind == Kind::Fluksometer;
+            let polled = matches!(meter.kind, Kind::Fluksometer | Kind::Smartmeter);
+            let asked = name == "poll" && polled;
             if given && !brultech && !asked && self.given(&format!("{key}.kind")) {
                 let message = format!(
                     "a {} meter is not asked for its readings: leave {name} out",

@@ -10,6 +10,7 @@ mod history;
 mod listeners;
 pub(super) mod meter_faults;
 mod meters;
+mod smartmeter;
 mod tls;
 
 use std::time::Duration;

@@ -60,6 +60,7 @@ impl Recent {
             }
             Update::Backlog(_)
             | Update::Availability { .. }
+            | Update::Relay { .. }
             | Update::Correction(_)
             | Update::Renamed { .. }
             | Update::Described(_)

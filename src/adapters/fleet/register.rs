@@ -6,59 +6,86 @@ use crate::model::{Advance, Correction, CorrectionKind, Counter, Device, Milli, 
 
 /// A register, counted in thousandths of its unit (Wh or L).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Register {
+pub(in crate::adapters) struct Register {
     counter: Counter,
     total: Total,
 }
 
 impl Register {
     /// A register seen for the first time: its total starts at the meter's own counter.
-    pub(super) fn new(raw: Milli) -> Register {
+    pub(in crate::adapters) fn new(raw: Milli) -> Register {
+        Register::scaled(raw, 1.0)
+    }
+
+    /// The same, where what is published is `factor` times what the meter counts.
+    pub(in crate::adapters) fn scaled(raw: Milli, factor: f64) -> Register {
         let raw = thousandths(raw);
-        Register { counter: Counter::new(NO_WRAP, raw), total: Total::start(raw, PER_COUNT) }
+        let total = Total::start(raw, PER_COUNT * factor);
+        Register { counter: Counter::new(NO_WRAP, raw), total }
     }
 
     /// Goes on with the total of another; the counter stays.
-    pub(super) fn go_on_from(&mut self, other: &Register) {
+    pub(in crate::adapters) fn go_on_from(&mut self, other: &Register) {
         self.total = other.total;
     }
 
     /// Takes the next value; `limit`: the most that can have been counted since the last, in
     /// thousandths of the unit.
-    pub(super) fn advance(&mut self, raw: Milli, limit: u64) -> Step {
+    pub(in crate::adapters) fn advance(&mut self, raw: Milli, limit: u64) -> Step {
+        self.advance_scaled(raw, limit, 1.0)
+    }
+
+    /// The same, where what is published is `factor` times what the meter counts; `limit` is by the
+    /// meter's count.
+    pub(in crate::adapters) fn advance_scaled(
+        &mut self,
+        raw: Milli,
+        limit: u64,
+        factor: f64,
+    ) -> Step {
         let (before, after) = (self.counter.last(), thousandths(raw));
         let advance = self.counter.advance(after, limit);
-        self.total.add(advance.counted().unwrap_or(0), PER_COUNT);
+        self.total.add(advance.counted().unwrap_or(0), PER_COUNT * factor);
         Step { advance, before, after }
     }
 
+    /// Adds what the gateway has counted itself, thousandths of the unit; the counter stays.
+    pub(in crate::adapters) fn add(&mut self, thousandths: u64) {
+        self.total.add(thousandths, PER_COUNT);
+    }
+
     /// Goes on from `raw`, where it is known that another meter counts from here; the total stays.
-    pub(super) fn restart(&mut self, raw: Milli) {
+    pub(in crate::adapters) fn restart(&mut self, raw: Milli) {
         self.counter.restart(thousandths(raw));
     }
 
     /// Whether the meter's counter stood there last.
-    pub(super) fn is_at(&self, raw: Milli) -> bool {
+    pub(in crate::adapters) fn is_at(&self, raw: Milli) -> bool {
         self.counter.last() == thousandths(raw)
     }
 
+    /// Whether the counter may have come to `raw` with at most `limit` more.
+    pub(in crate::adapters) fn is_near(&self, raw: Milli, limit: u64) -> bool {
+        thousandths(raw).checked_sub(self.counter.last()).is_some_and(|more| more <= limit)
+    }
+
     /// What is published.
-    pub(super) fn total(&self) -> Milli {
+    pub(in crate::adapters) fn total(&self) -> Milli {
         self.total.value()
     }
 }
 
 /// What a register did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Step {
-    pub(super) advance: Advance,
+pub(in crate::adapters) struct Step {
+    pub(in crate::adapters) advance: Advance,
     before: u64,
     after: u64,
 }
 
 impl Step {
     /// What is to be told of it, if it did else than count on; values in whole units.
-    pub(super) fn correction(
+    pub(in crate::adapters) fn correction(
         self,
         device: &Device,
         channel: crate::model::Channel,

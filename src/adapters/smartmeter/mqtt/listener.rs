@@ -1,0 +1,234 @@
+//! The task that listens to devices on the gateway's broker, and speaks to them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use meter_protocols::smartmeter::{Kind, Reply};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::reader::{Elsewhere, Reader, Work};
+use super::speaker::Speaker;
+use crate::adapters::fleet::{Arrival, Left, LinkId, Mailbox};
+use crate::adapters::smartmeter::meter::MeterState;
+use crate::adapters::smartmeter::{EntrySettings, Frame, Plan, Roster, Switchboard, Way};
+use crate::broker::{FilterError, Link, Message, QoS, Received};
+use crate::config::meter::EnergySource;
+use crate::metrics::Metrics;
+use crate::model::Timestamp;
+use crate::publish::Authored;
+use crate::topic::{DeviceState, DeviceTopics};
+
+/// Listens until it is stopped.
+pub(crate) struct Listener {
+    bases: Vec<Arc<DeviceTopics>>,
+    /// Where devices are taken in that no entry names.
+    open: Option<LinkId>,
+    surroundings: Surroundings,
+    shared: OnBroker,
+    /// Opened before anybody can publish; made anew should the task fail.
+    inbox: Mutex<Option<Inbox>>,
+}
+
+/// What it has in common with other parts.
+#[derive(Debug, Clone)]
+pub(crate) struct OnBroker {
+    /// The gateway's broker.
+    pub(crate) link: Link,
+    /// Whose messages are the gateway's own.
+    pub(crate) authored: Authored,
+    /// Where commands find their way.
+    pub(crate) switchboard: Switchboard,
+    /// Which entry a device has.
+    pub(crate) roster: Roster,
+    /// Where frames go.
+    pub(crate) mailbox: Mailbox<Frame>,
+    /// The gateway's numbers.
+    pub(crate) metrics: Metrics,
+}
+
+/// What is known of devices from elsewhere.
+#[derive(Debug)]
+struct Surroundings {
+    switchboard: Switchboard,
+    roster: Roster,
+    entries: Vec<Arc<EntrySettings>>,
+    /// Heard in earlier runs.
+    kept: HashSet<String>,
+    link: LinkId,
+}
+
+impl Elsewhere for Surroundings {
+    fn connected(&self, device: &str) -> Option<Kind> {
+        let (way, kind) = self.switchboard.best(device)?;
+        (way == Way::Connection).then_some(kind)
+    }
+
+    fn known(&self, device: &str) -> bool {
+        let is_named = |entry: &Arc<EntrySettings>| match entry.serial.as_deref() {
+            Some(serial) => serial == device,
+            None => *entry.name == *device,
+        };
+        self.kept.contains(device) || self.entries.iter().any(is_named)
+    }
+
+    fn energy(&self, device: &str) -> EnergySource {
+        self.roster.entry(device, self.link).energy
+    }
+}
+
+impl Listener {
+    /// Listens for the devices of `plan`; `None`: there are no entries for any.
+    ///
+    /// # Errors
+    /// When a first level of the configuration makes no filter.
+    pub(crate) fn new(
+        plan: &Plan,
+        left: &Left,
+        shared: OnBroker,
+    ) -> Result<Option<Listener>, FilterError> {
+        if plan.entries.is_empty() {
+            return Ok(None);
+        }
+        let bases: Vec<Arc<DeviceTopics>> =
+            plan.base_topics.iter().map(|base| Arc::new(DeviceTopics::new(base))).collect();
+        let kept = left.states::<MeterState>().into_iter().map(|(serial, _)| serial);
+        let surroundings = Surroundings {
+            switchboard: shared.switchboard.clone(),
+            roster: shared.roster.clone(),
+            entries: plan.entries.clone(),
+            kept: kept.collect(),
+            link: plan.broker.unwrap_or(LinkId(usize::MAX)),
+        };
+        let inbox = Mutex::new(Some(Inbox::open(&shared.link, &bases)?));
+        Ok(Some(Listener { bases, open: plan.broker, surroundings, shared, inbox }))
+    }
+
+    /// Listens until `stop`.
+    ///
+    /// # Errors
+    /// When a topic cannot be subscribed to.
+    pub(crate) async fn run(&self, stop: CancellationToken) -> Result<(), FilterError> {
+        let shared = &self.shared;
+        let kept = self.inbox.lock().take();
+        let mut inbox = kept.map_or_else(|| Inbox::open(&shared.link, &self.bases), Ok)?;
+        let (authored, metrics) = (shared.authored.clone(), shared.metrics.clone());
+        let mut reader = Reader::new(self.bases.clone(), self.open.is_some(), authored, metrics);
+        let (told, mut looks) = mpsc::channel(LOOKS);
+        let mut speakers = Speakers::new(told, stop.child_token());
+        let mut tick = interval(Duration::from_millis(250));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(received) = inbox.queue.recv() => {
+                    reader.take(&received, Instant::now(), &self.surroundings);
+                }
+                Some(name) = looks.recv() => reader.look_again(&name, Instant::now()),
+                Some(ended) = speakers.tasks.join_next() => if let Err(error) = ended {
+                    tracing::error!(%error, "the commands of a meter failed");
+                },
+                _ = tick.tick() => reader.tick(Instant::now(), &self.surroundings),
+            }
+            for work in reader.take_work() {
+                if !self.perform(work, &mut speakers).await {
+                    return Ok(());
+                }
+            }
+        }
+        speakers.finish().await;
+        Ok(())
+    }
+
+    /// Answers whether anybody is left to work for.
+    async fn perform(&self, work: Work, speakers: &mut Speakers) -> bool {
+        match work {
+            Work::Frame(frame) => {
+                let link = self.surroundings.link;
+                let arrival = Arrival { link, at: Timestamp::now(), frame: Box::new(frame) };
+                return self.shared.mailbox.send(arrival).await.is_ok();
+            }
+            Work::Arrived(name, kind, topics) => speakers.add(&self.shared, name, kind, topics),
+            Work::Left(name) => {
+                speakers.replies.remove(&name);
+            }
+            Work::Replied(name, reply) => {
+                if let Some((replies, _)) = speakers.replies.get(&name) {
+                    // Full, nobody waits for them.
+                    let _ = replies.try_send(reply);
+                }
+            }
+            Work::Ask(topic) => {
+                let (payload, qos) = (&b"?"[..], QoS::AtMostOnce);
+                self.shared.link.publish(Message { topic: &topic, payload, qos, retain: false });
+            }
+        }
+        true
+    }
+}
+
+/// Those who speak to devices.
+struct Speakers {
+    tasks: JoinSet<()>,
+    replies: HashMap<Arc<str>, (mpsc::Sender<Reply>, tokio_util::sync::DropGuard)>,
+    told: mpsc::Sender<Arc<str>>,
+    stop: CancellationToken,
+}
+
+impl Speakers {
+    fn new(told: mpsc::Sender<Arc<str>>, stop: CancellationToken) -> Speakers {
+        Speakers { tasks: JoinSet::new(), replies: HashMap::new(), told, stop }
+    }
+
+    fn add(&mut self, shared: &OnBroker, name: Arc<str>, kind: Kind, topics: Arc<DeviceTopics>) {
+        let registration = shared.switchboard.register(Way::Broker, &name, kind, "the broker");
+        let (sender, replies) = mpsc::channel(REPLIES);
+        let (link, told, stop) = (shared.link.clone(), self.told.clone(), self.stop.child_token());
+        let speaker = Speaker { name: Arc::clone(&name), kind, topics, link, replies, told };
+        self.tasks.spawn(speaker.run(registration, stop.clone()));
+        self.replies.insert(name, (sender, stop.drop_guard()));
+    }
+
+    async fn finish(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// What was published on the topics of devices. Dropping it unsubscribes.
+#[derive(Debug)]
+struct Inbox {
+    queue: mpsc::Receiver<Received>,
+    _tasks: JoinSet<()>,
+}
+
+impl Inbox {
+    fn open(link: &Link, bases: &[Arc<DeviceTopics>]) -> Result<Inbox, FilterError> {
+        let (sender, queue) = mpsc::channel(INBOX);
+        let mut tasks = JoinSet::new();
+        for base in bases {
+            for state in DeviceState::ALL {
+                let mut subscription = link.subscribe(&base.filter(state))?;
+                let sender = sender.clone();
+                tasks.spawn(async move {
+                    while let Some(received) = subscription.recv().await {
+                        if sender.send(received).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        }
+        Ok(Inbox { queue, _tasks: tasks })
+    }
+}
+
+/// Messages that wait between subscriptions and the reader; what is beyond waits in the subscriptions.
+const INBOX: usize = 256;
+/// Replies of one device that wait.
+const REPLIES: usize = 16;
+/// Devices that were told something and wait to be looked at.
+const LOOKS: usize = 64;

@@ -1,0 +1,66 @@
+//! From what somebody sent to a command of the firmware: what could wipe a meter or cut it off has to
+//! be confirmed.
+
+use meter_protocols::smartmeter::{Command, Kind};
+use serde_json::Value;
+
+use crate::command::{self, CommandError};
+
+/// The command, with its limits checked.
+///
+/// # Errors
+/// In words, where it is none, is not confirmed, or cannot be: nothing goes to the meter then.
+pub(super) fn parse(asked: &command::Command, kind: Kind) -> Result<Command, CommandError> {
+    let mut arguments = asked.arguments.clone();
+    let confirmed = match arguments.remove("confirm") {
+        None => false,
+        Some(Value::Bool(confirmed)) => confirmed,
+        Some(other) => {
+            return Err(CommandError::Invalid(format!("confirm is true or false, not {other}")));
+        }
+    };
+    let command = Command::from_json(&asked.name, &arguments, kind)
+        .map_err(|error| CommandError::Invalid(error.to_string()))?;
+    let grave = GRAVE.iter().find(|(name, _)| *name == command.name());
+    if let Some((name, what)) = grave.filter(|_| !confirmed) {
+        return Err(CommandError::Invalid(format!(
+            "{name} {what}: to do so, send it with \"confirm\":true"
+        )));
+    }
+    Ok(command)
+}
+
+/// What has to be confirmed, and why.
+const GRAVE: &[(&str, &str)] = &[
+    ("factoryReset", "clears the meter's name, networks, servers, energy and calibration"),
+    ("basicReset", "clears the meter's networks, servers, energy and calibration"),
+    ("delWifi", "can leave the meter without a network"),
+    ("mqttServer", "sends the meter's readings elsewhere"),
+    ("streamServer", "sends the meter elsewhere"),
+    ("mdns", "gives the meter another name, by which it is known here as another meter"),
+    ("resetEnergy", "sets the meter's energy"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Command, CommandError> {
+        let request = command::grammar::read(text.as_bytes()).unwrap();
+        parse(&request.command, Kind::PowerMeter)
+    }
+
+    #[test]
+    fn what_cuts_a_meter_off_is_to_be_confirmed() {
+        let words = |text: &str| read(text).unwrap_err().to_string();
+        assert!(words(r#"{"cmd":"factoryReset"}"#).contains("\"confirm\":true"));
+        assert!(words(r#"{"cmd":"factoryReset","confirm":"yes"}"#).contains("true or false"));
+        assert!(words(r#"{"cmd":"factoryReset","confirm":false}"#).contains("\"confirm\":true"));
+        assert_eq!(
+            read(r#"{"cmd":"factoryReset","confirm":true}"#).unwrap().name(),
+            "factoryReset"
+        );
+        assert_eq!(read(r#"{"cmd":"restart"}"#).unwrap().name(), "restart");
+        read(r#"{"cmd":"nosuch"}"#).unwrap_err();
+    }
+}

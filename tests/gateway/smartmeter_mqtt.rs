@@ -1,0 +1,6 @@
+//! SmartMeters and PowerMeters on the gateway's broker: one meter each, told of once and told once.
+
+mod clashes;
+mod commands;
+mod device;
+mod measured;

@@ -1,0 +1,67 @@
+//! Who is who where several speak on the same topics.
+
+use serde_json::Value;
+
+use super::device::{Device, Kind};
+use super::measured::ANY;
+use crate::meters::{bytes, gem_ch1};
+use crate::subscriber::Subscriber;
+use crate::support::Site;
+
+/// The names of the meters that the gateway knows now.
+fn names(subscriber: &Subscriber) -> Vec<String> {
+    let list = subscriber.last("meterbridge/bridge/devices").unwrap_or_else(|| "[]".into());
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let names = list.as_array().unwrap().iter();
+    names.map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateways_own_meters_are_no_devices() {
+    let site = Site::new(&format!("{}{ANY}", crate::support::HOUSE.trim_end()));
+    let gateway = site.start().await;
+    let subscriber = gateway.subscriber().await;
+    let mut meter = gateway.dial().await;
+    for n in 0..3_u32 {
+        meter.send(&bytes(&gem_ch1(100 + 10 * n, 36_000 + u64::from(n) * 5_000, 0))).await;
+    }
+    subscriber.on("powermeter/house/state/sample", 1).await;
+    // A device that calls itself as the other meter is called here.
+    let same = Device::start(gateway.broker(), "house", Kind::Smart).await;
+    same.measure(5.0, 1.0).await;
+    let device = Device::start(gateway.broker(), "smartmeter001", Kind::Smart).await;
+    device.measure(6.0, 2.0).await;
+    subscriber.packets("mains", 1).await;
+    let last = subscriber.packets("mains", 1).await;
+    assert!(last[0].contains("\"power\":6,"), "{last:?}");
+    subscriber
+        .messages
+        .until("both meters", |all| {
+            let lists = all.iter().filter(|one| one.topic == "meterbridge/bridge/devices");
+            lists.last().filter(|one| one.payload.contains("mains")).map(|_| ())
+        })
+        .await;
+    assert_eq!(names(&subscriber), ["house", "mains"]);
+    let log = subscriber.payloads("meterbridge/bridge/log");
+    assert!(log.iter().any(|line| line.contains("under the name of another meter")), "{log:#?}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_gateways_meters_are_not_taken_in() {
+    let site = Site::new(ANY);
+    let gateway = site.start().await;
+    let subscriber = gateway.subscriber().await;
+    let other = Device::start(gateway.broker(), "attic", Kind::Smart).await;
+    other.publish("state/availability", "online", true).await;
+    other.measure(5.0, 1.0).await;
+    let device = Device::start(gateway.broker(), "smartmeter001", Kind::Smart).await;
+    device.measure(6.0, 2.0).await;
+    let last = subscriber.packets("mains", 1).await;
+    assert!(last[0].contains("\"power\":6,"), "{last:?}");
+    other.measure(5.0, 1.0).await;
+    device.measure(7.0, 2.0).await;
+    subscriber.packets("mains", 2).await;
+    assert_eq!(names(&subscriber), ["mains"]);
+    gateway.stop().await;
+}
