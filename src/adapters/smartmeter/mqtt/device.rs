@@ -233,14 +233,12 @@ impl Device {
     }
 }
 
-/// All but the energy.
+/// All but the energy. No apparent power: two decimals of a current do not give one.
 fn measured(measurement: &Measurement, kind: Kind) -> Measured {
-    let apparent = |volt: Option<f64>, current: Option<f64>| Some(volt? * current?);
     let line = |line: LineMeasurement| Line {
         active_w: line.power_w,
         voltage_v: line.voltage_v,
         current_a: line.current_a,
-        apparent_va: apparent(line.voltage_v, line.current_a),
         ..Line::default()
     };
     let lines =
@@ -253,10 +251,6 @@ fn measured(measurement: &Measurement, kind: Kind) -> Measured {
         voltage_v: measurement.voltage_v,
         // The meter's own sum has the neutral conductor in it.
         current_a: sum(|line| line.current_a).or(measurement.current_a),
-        apparent_va: match kind {
-            Kind::SmartMeter => sum(|line| line.apparent_va),
-            Kind::PowerMeter => apparent(measurement.voltage_v, measurement.current_a),
-        },
         ..Line::default()
     };
     Measured { lines, whole, ..Measured::default() }
