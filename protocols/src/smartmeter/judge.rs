@@ -81,8 +81,23 @@ fn judge_packet(held: &[u8], quiet: bool, known: &Known) -> Judged {
         return Judged::Skip(next_boundary(held), SkipReason::Number(header.number));
     }
     let end = HEADER + usize::from(header.length);
+    let inner = |end: usize| inner_boundary(held, end, quiet, header, known);
+    if !known.is_number(header) {
+        // A header that was cut in its midst tells any length: what follows is not waited for.
+        match inner(end.min(held.len())) {
+            Inner::At(place) => return Judged::Skip(place, SkipReason::Number(header.number)),
+            Inner::Open => return Judged::Wait(0),
+            Inner::None => {}
+        }
+    }
     let Some(payload) = held.get(HEADER..end) else {
-        return wait_for_packet(held, quiet, known, header);
+        if !quiet {
+            return Judged::Wait(0);
+        }
+        return match inner(held.len()) {
+            Inner::At(place) => Judged::Skip(place, SkipReason::CutPacket),
+            _ => Judged::Skip(held.len(), SkipReason::CutShort),
+        };
     };
     let packet = || Frame::Data(Packet { number: header.number, payload: payload.to_vec() });
     if known.line_ends {
@@ -93,23 +108,12 @@ fn judge_packet(held: &[u8], quiet: bool, known: &Known) -> Judged {
             _ => Judged::Skip(next_boundary(held), SkipReason::NoPacketEnd),
         };
     }
-    match inner_boundary(held, end, header, known) {
+    match inner(end) {
         Inner::None => Judged::Frame(packet(), end),
-        Inner::Open if !quiet => Judged::Wait(0),
+        Inner::Open => Judged::Wait(0),
         Inner::At(_) if !quiet && is_open(&held[end..]) => Judged::Wait(0),
         Inner::At(place) if !begins(&held[end..]) => Judged::Skip(place, SkipReason::CutPacket),
-        _ => Judged::Frame(packet(), end),
-    }
-}
-
-/// A packet that has not come whole: what began in its midst comes out once the link has closed.
-fn wait_for_packet(held: &[u8], quiet: bool, known: &Known, header: Header) -> Judged {
-    if !quiet {
-        return Judged::Wait(0);
-    }
-    match inner_boundary(held, held.len(), header, known) {
-        Inner::At(place) => Judged::Skip(place, SkipReason::CutPacket),
-        _ => Judged::Skip(held.len(), SkipReason::CutShort),
+        Inner::At(_) => Judged::Frame(packet(), end),
     }
 }
 
@@ -123,13 +127,12 @@ enum Inner {
 }
 
 /// Looks for the next packet's header, a message or a log line inside a packet that ends at `end`. Its
-/// shape has to fit in nine bytes or so: samples hardly ever do.
-fn inner_boundary(held: &[u8], end: usize, header: Header, known: &Known) -> Inner {
-    let payload = held.get(HEADER..end).unwrap_or_default();
+/// shape has to fit in nine bytes or so: samples hardly ever do. `quiet`: no more bytes will come.
+fn inner_boundary(held: &[u8], end: usize, quiet: bool, header: Header, known: &Known) -> Inner {
     let before = known.last.map(|(last, _)| last);
     let follows = |inner| known.follows(inner, Some(header.number)) || known.follows(inner, before);
-    let mut open = false;
-    for place in prefixes(payload).map(|place| HEADER + place) {
+    let inside = held.get(1..end).unwrap_or_default();
+    for place in prefixes(inside).map(|place| 1 + place) {
         let inner = &held[place..];
         let is_boundary = match inner.starts_with(DATA) {
             true => Header::read(inner).map(follows),
@@ -137,11 +140,11 @@ fn inner_boundary(held: &[u8], end: usize, header: Header, known: &Known) -> Inn
         };
         match is_boundary {
             Some(true) => return Inner::At(place),
-            Some(false) => {}
-            None => open = true,
+            None if !quiet => return Inner::Open,
+            _ => {}
         }
     }
-    if open { Inner::Open } else { Inner::None }
+    Inner::None
 }
 
 /// Whether a message or a log line with its time begins here; `None`: too few bytes to tell.

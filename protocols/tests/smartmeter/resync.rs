@@ -88,6 +88,25 @@ fn a_packet_cut_on_its_way_out_costs_itself_only() {
 }
 
 #[test]
+fn a_header_cut_on_its_way_out_is_not_waited_for() {
+    for cut in 1..11 {
+        let stream = [&plain(0)[..], &plain(1)[..cut], &plain(2), &plain(3), &plain(4)].concat();
+        for size in [1, 43, stream.len()] {
+            let mut decoder = Decoder::new();
+            decoder.expect_frames(8);
+            let mut events = Vec::new();
+            for piece in stream.chunks(size) {
+                decoder.push(piece);
+                events.extend(std::iter::from_fn(|| decoder.next_frame()));
+            }
+            // Without the end of the connection.
+            assert_eq!(numbers(&events), [0, 2, 3, 4], "cut at {cut}, in pieces of {size}");
+        }
+        everywhere(&stream);
+    }
+}
+
+#[test]
 fn a_packet_that_lacks_its_last_bytes_costs_the_next_at_most() {
     for cut in plain(1).len() - 4..plain(1).len() {
         let stream =
