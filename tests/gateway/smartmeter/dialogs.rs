@@ -7,8 +7,7 @@ use super::{command, dialled, heard};
 use crate::support::Site;
 
 /// What the gateway answers by itself, or refuses before anything goes out.
-const OWN: [&str; 6] =
-    ["info", "getPower", "getVoltage", "getCurrent", "getEnergy", "getPeriod"];
+const OWN: [&str; 6] = ["info", "getPower", "getVoltage", "getCurrent", "getEnergy", "getPeriod"];
 
 async fn every_command_of(dialog: &str, name: &str) {
     let script = Script::of(dialog);
