@@ -127,4 +127,4 @@ fn entry(name: &str, link: Link) -> Meter {
 /// Samples a second: enough for all that is reckoned from them, and light on a small computer.
 const RATE: u32 = 1000;
 /// From one measurement over MQTT to the next.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(2);
