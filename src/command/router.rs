@@ -292,7 +292,7 @@ impl Clerk<'_> {
     }
 
     /// What the meter hears itself it does itself, once. Here only what it cannot say is answered: who it
-    /// is, and whatever is to carry an `id`, as far as its readings tell.
+    /// is, what is to carry an `id`, and that it does not answer.
     async fn overhear(&mut self, meter: &Meter, order: Order<'_>) {
         let is_called_so = meter.serial() == Some(meter.name());
         match (order.leaf, order.request) {
@@ -301,6 +301,9 @@ impl Clerk<'_> {
                 let alone = is_called_so && request.echo.id.is_none();
                 if name == "info" || (!alone && answers::is_reading(name)) {
                     self.desk.command(meter, request.clone(), Asker::Topic).await;
+                } else {
+                    let guests = self.router.guests.clone();
+                    self.desk.overhear(meter, request.clone(), guests).await;
                 }
             }
             (Leaf::Cmd, Some(Err(_))) => self.serve(meter, order).await,

@@ -70,8 +70,9 @@ impl Smartmeters {
         left: &Left,
         (link, authored): (Link, Authored),
     ) -> Result<Option<Listener>, FilterError> {
-        let Shared { switchboard, roster, mailbox, metrics, .. } = self.shared.clone();
-        let on_broker = OnBroker { link, authored, switchboard, roster, mailbox, metrics };
+        let Shared { switchboard, roster, mailbox, waveforms, metrics, .. } = self.shared.clone();
+        let on_broker =
+            OnBroker { link, authored, switchboard, roster, mailbox, waveforms, metrics };
         Listener::new(plan, left, on_broker)
     }
 

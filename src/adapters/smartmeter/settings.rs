@@ -93,7 +93,14 @@ impl Roster {
                 (taken.is_none() && is_for_it && entry.link == link).then_some(place)
             })
         };
-        match own.or_else(free) {
+        // Who is called as the device calls itself is meant, as in the adapter.
+        let namesake = || {
+            let mut free = places.entries.iter().zip(&places.taken_by);
+            free.position(|(entry, taken)| {
+                taken.is_none() && entry.link == link && *entry.name == *serial
+            })
+        };
+        match own.or_else(namesake).or_else(free) {
             Some(place) => {
                 places.taken_by[place] = Some(serial.into());
                 Arc::clone(&places.entries[place])

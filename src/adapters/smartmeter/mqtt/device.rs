@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use super::reader::HOLD;
 use super::said::Sampled;
-use crate::adapters::smartmeter::{Energy, EnergyUnit, Frame, Line, Measured, Presence};
+use crate::adapters::smartmeter::{Energy, EnergyUnit, Frame, Line, Measured, Presence, Second};
 use crate::config::meter::EnergySource;
 use crate::model::Model;
 use crate::topic::DeviceTopics;
@@ -31,6 +31,7 @@ pub(super) struct Device {
     powers: Option<(Instant, [f64; 4])>,
     /// It spoke, or its relay has changed, and that is not handed on yet.
     news: bool,
+    said: Option<Instant>,
     arrived: bool,
     /// When it was asked how it is, and how often it has not answered since.
     asked: Option<Instant>,
@@ -67,6 +68,7 @@ impl Device {
             measurement: None,
             powers: None,
             news: false,
+            said: None,
             arrived: false,
             asked: None,
             unanswered: 0,
@@ -99,6 +101,24 @@ impl Device {
             Sampled::Sampling(on) => self.sampling = on,
             Sampled::Other => {}
         }
+    }
+
+    /// A sample of a stream came.
+    pub(super) fn streamed(&mut self, now: Instant) {
+        self.spoke(now);
+        // That it is there is said now and then, whatever comes of its samples.
+        let is_due = self.said.is_none_or(|said| now.duration_since(said) >= AGAIN);
+        (self.sampling, self.news) = (true, is_due);
+    }
+
+    /// Whether it samples.
+    pub(super) fn samples(&self) -> bool {
+        self.sampling
+    }
+
+    /// Whether it can be spoken to, and does not sample.
+    pub(super) fn is_idle(&self) -> bool {
+        self.arrived && !self.gone && !self.sampling
     }
 
     /// It said how it is.
@@ -158,6 +178,7 @@ impl Device {
             return due;
         }
         if std::mem::take(&mut self.news) {
+            self.said = Some(now);
             due.push(Due::Say);
         }
         let patience = if self.sampling { WHILE_SAMPLING } else { SILENT };
@@ -199,6 +220,21 @@ impl Device {
             }
         });
         let presence = if connected.is_some() { Presence::Unknown } else { Presence::Here };
+        let now = measured.filter(|one| connected.is_none() || one.energy.is_some());
+        Frame { now, ..self.bare(kind, presence) }
+    }
+
+    /// A second of its stream, for the adapter.
+    pub(super) fn second(&self, second: Second, connected: Option<Kind>) -> Frame {
+        let (now, past) = match second.late {
+            true => (None, vec![(second.at, second.measured)]),
+            false => (Some(second.measured), Vec::new()),
+        };
+        let presence = if connected.is_some() { Presence::Unknown } else { Presence::Here };
+        Frame { now, past, ..self.bare(connected.unwrap_or_else(|| self.kind()), presence) }
+    }
+
+    fn bare(&self, kind: Kind, presence: Presence) -> Frame {
         Frame {
             serial: Arc::clone(&self.name),
             model: match kind {
@@ -207,7 +243,7 @@ impl Device {
             },
             presence,
             on_our_broker: true,
-            now: measured.filter(|one| connected.is_none() || one.energy.is_some()),
+            now: None,
             past: Vec::new(),
             relay: self.relay.filter(|_| kind == Kind::PowerMeter),
         }

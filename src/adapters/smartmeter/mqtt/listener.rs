@@ -3,20 +3,23 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use meter_protocols::smartmeter::{Kind, Reply};
+use meter_protocols::smartmeter::{Command, Kind, Reply};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::Moment;
+use super::flows::Flows;
 use super::reader::{Elsewhere, Reader, Work};
-use super::speaker::Speaker;
+use super::speaker::{Speaker, WasTold, judged};
 use crate::adapters::fleet::{Arrival, Left, LinkId, Mailbox};
 use crate::adapters::smartmeter::meter::MeterState;
 use crate::adapters::smartmeter::{EntrySettings, Frame, Plan, Roster, Switchboard, Way};
 use crate::broker::{FilterError, Link, Message, QoS, Received};
-use crate::config::meter::EnergySource;
+use crate::bus::Waveforms;
+use crate::command::CommandError;
 use crate::metrics::Metrics;
 use crate::model::Timestamp;
 use crate::publish::Authored;
@@ -46,6 +49,8 @@ pub(crate) struct OnBroker {
     pub(crate) roster: Roster,
     /// Where frames go.
     pub(crate) mailbox: Mailbox<Frame>,
+    /// Where samples go.
+    pub(crate) waveforms: Waveforms,
     /// The gateway's numbers.
     pub(crate) metrics: Metrics,
 }
@@ -75,8 +80,8 @@ impl Elsewhere for Surroundings {
         self.kept.contains(device) || self.entries.iter().any(is_named)
     }
 
-    fn energy(&self, device: &str) -> EnergySource {
-        self.roster.entry(device, self.link).energy
+    fn entry(&self, device: &str) -> Arc<EntrySettings> {
+        self.roster.entry(device, self.link)
     }
 }
 
@@ -116,7 +121,9 @@ impl Listener {
         let kept = self.inbox.lock().take();
         let mut inbox = kept.map_or_else(|| Inbox::open(&shared.link, &self.bases), Ok)?;
         let (authored, metrics) = (shared.authored.clone(), shared.metrics.clone());
-        let mut reader = Reader::new(self.bases.clone(), self.open.is_some(), authored, metrics);
+        let flows = Flows::new(shared.waveforms.clone(), shared.metrics.clone());
+        let open = self.open.is_some();
+        let mut reader = Reader::new(self.bases.clone(), open, authored, flows, metrics);
         let (told, mut looks) = mpsc::channel(LOOKS);
         let mut speakers = Speakers::new(told, stop.child_token());
         let mut tick = interval(Duration::from_millis(250));
@@ -125,19 +132,24 @@ impl Listener {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(received) = inbox.queue.recv() => {
-                    reader.take(&received, Instant::now(), &self.surroundings);
+                    reader.take(&received, Moment::here(), &self.surroundings);
                 }
-                Some(name) = looks.recv() => reader.look_again(&name, Instant::now()),
+                Some((name, rate)) = looks.recv() => reader.look_again(&name, rate, Instant::now()),
                 Some(ended) = speakers.tasks.join_next() => if let Err(error) = ended {
                     tracing::error!(%error, "the commands of a meter failed");
                 },
-                _ = tick.tick() => reader.tick(Instant::now(), &self.surroundings),
+                _ = tick.tick() => reader.tick(Moment::here(), &self.surroundings),
             }
             for work in reader.take_work() {
                 if !self.perform(work, &mut speakers).await {
                     return Ok(());
                 }
             }
+        }
+        for topic in reader.begun() {
+            let payload = Command::stop().json();
+            let (payload, qos) = (payload.as_bytes(), QoS::AtMostOnce);
+            shared.link.publish(Message { topic: &topic, payload, qos, retain: false });
         }
         speakers.finish().await;
         Ok(())
@@ -153,13 +165,35 @@ impl Listener {
             }
             Work::Arrived(name, kind, topics) => speakers.add(&self.shared, name, kind, topics),
             Work::Left(name) => {
-                speakers.replies.remove(&name);
+                speakers.all.remove(&name);
             }
             Work::Replied(name, reply) => {
-                if let Some((replies, _)) = speakers.replies.get(&name) {
+                let speaker = speakers.all.get(&name);
+                let waiting = speaker.filter(|one| *one.waits_for.lock() == reply.cmd);
+                match waiting {
                     // Full, nobody waits for them.
-                    let _ = replies.try_send(reply);
+                    Some(speaker) => drop(speaker.replies.try_send(reply)),
+                    // To somebody else, who may wait at the router.
+                    None => {
+                        self.shared.authored.guests().reply(&name, reply.cmd.clone(), judged(reply))
+                    }
                 }
+            }
+            Work::Sample(name, command) => {
+                let switchboard = self.shared.switchboard.clone();
+                speakers.tasks.spawn(async move {
+                    let begun = switchboard.ask(&name, Way::Broker, command).await;
+                    match begun {
+                        Ok(_) => {}
+                        // Its reply is long: what it samples shows whether it does.
+                        Err(error @ CommandError::Unreachable(_)) => {
+                            tracing::debug!(device = &*name, %error, "no reply to sample");
+                        }
+                        Err(error) => {
+                            tracing::warn!(device = &*name, %error, "the meter does not sample");
+                        }
+                    }
+                });
             }
             Work::Ask(topic) => {
                 let (payload, qos) = (&b"?"[..], QoS::AtMostOnce);
@@ -173,23 +207,33 @@ impl Listener {
 /// Those who speak to devices.
 struct Speakers {
     tasks: JoinSet<()>,
-    replies: HashMap<Arc<str>, (mpsc::Sender<Reply>, tokio_util::sync::DropGuard)>,
-    told: mpsc::Sender<Arc<str>>,
+    all: HashMap<Arc<str>, Spoken>,
+    told: mpsc::Sender<WasTold>,
     stop: CancellationToken,
 }
 
+/// The way to one of them; it ends with this.
+struct Spoken {
+    replies: mpsc::Sender<Reply>,
+    waits_for: Arc<Mutex<Option<String>>>,
+    _ends: DropGuard,
+}
+
 impl Speakers {
-    fn new(told: mpsc::Sender<Arc<str>>, stop: CancellationToken) -> Speakers {
-        Speakers { tasks: JoinSet::new(), replies: HashMap::new(), told, stop }
+    fn new(told: mpsc::Sender<WasTold>, stop: CancellationToken) -> Speakers {
+        Speakers { tasks: JoinSet::new(), all: HashMap::new(), told, stop }
     }
 
     fn add(&mut self, shared: &OnBroker, name: Arc<str>, kind: Kind, topics: Arc<DeviceTopics>) {
         let registration = shared.switchboard.register(Way::Broker, &name, kind, "the broker");
         let (sender, replies) = mpsc::channel(REPLIES);
         let (link, told, stop) = (shared.link.clone(), self.told.clone(), self.stop.child_token());
-        let speaker = Speaker { name: Arc::clone(&name), kind, topics, link, replies, told };
+        let waits_for = Arc::<Mutex<Option<String>>>::default();
+        let wait = Arc::clone(&waits_for);
+        let speaker =
+            Speaker { name: Arc::clone(&name), kind, topics, link, replies, told, waits_for: wait };
         self.tasks.spawn(speaker.run(registration, stop.clone()));
-        self.replies.insert(name, (sender, stop.drop_guard()));
+        self.all.insert(name, Spoken { replies: sender, waits_for, _ends: stop.drop_guard() });
     }
 
     async fn finish(mut self) {

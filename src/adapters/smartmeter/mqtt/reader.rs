@@ -8,14 +8,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use meter_protocols::smartmeter::mqtt::{self, InfoMessage};
-use meter_protocols::smartmeter::{Kind, Message, Reply};
+use meter_protocols::smartmeter::{Command, Kind, Message, Reply};
 use tokio::time::{Duration, Instant};
 
+use super::Moment;
 use super::device::{Device, Due};
+use super::flows::Flows;
 use super::said::{self, Sampled};
-use crate::adapters::smartmeter::Frame;
+use crate::adapters::smartmeter::{EntrySettings, Frame, Second};
 use crate::broker::Received;
-use crate::config::meter::EnergySource;
 use crate::metrics::Metrics;
 use crate::model::Make;
 use crate::publish::{Authored, Holder};
@@ -29,8 +30,8 @@ pub(super) trait Elsewhere {
     /// Whether an entry or the disk knows a device of this name.
     fn known(&self, device: &str) -> bool;
 
-    /// Whose count of energy is believed.
-    fn energy(&self, device: &str) -> EnergySource;
+    /// What is configured of it.
+    fn entry(&self, device: &str) -> Arc<EntrySettings>;
 }
 
 /// What is to be done.
@@ -46,6 +47,8 @@ pub(super) enum Work {
     Replied(Arc<str>, Reply),
     /// It is to be asked how it is.
     Ask(String),
+    /// It is to sample.
+    Sample(Arc<str>, Command),
 }
 
 /// Listens to all devices.
@@ -57,6 +60,7 @@ pub(super) struct Reader {
     authored: Authored,
     metrics: Metrics,
     devices: HashMap<Arc<str>, Device>,
+    flows: Flows,
     /// Names of other gateways' meters.
     foreign: HashSet<String>,
     /// Names of which something was said.
@@ -75,6 +79,7 @@ impl Reader {
         bases: Vec<Arc<DeviceTopics>>,
         open: bool,
         authored: Authored,
+        flows: Flows,
         metrics: Metrics,
     ) -> Reader {
         Reader {
@@ -83,6 +88,7 @@ impl Reader {
             authored,
             metrics,
             devices: HashMap::new(),
+            flows,
             foreign: HashSet::new(),
             told: HashSet::new(),
             work: Vec::new(),
@@ -90,7 +96,8 @@ impl Reader {
     }
 
     /// Takes a message.
-    pub(super) fn take(&mut self, received: &Received, now: Instant, elsewhere: &impl Elsewhere) {
+    pub(super) fn take(&mut self, received: &Received, moment: Moment, elsewhere: &impl Elsewhere) {
+        let now = moment.now;
         let found = self.bases.iter().find_map(|base| {
             let (device, state) = base.parse(&received.topic)?;
             Some((Arc::clone(base), device.to_owned(), state))
@@ -105,7 +112,7 @@ impl Reader {
         }
         match state {
             DeviceState::Sample => self.sampled(&base, &name, &received.payload, now, elsewhere),
-            DeviceState::Info => self.told(&name, &received.payload, now),
+            DeviceState::Info => self.told(&name, &received.payload, moment, elsewhere),
             DeviceState::Switch => {
                 let closed = mqtt::switch(&received.payload);
                 if let Some(device) = self.devices.get_mut(&*name) {
@@ -114,22 +121,34 @@ impl Reader {
             }
             DeviceState::Availability => {}
         }
-        self.collect(&name, now, elsewhere);
+        self.collect(&name, moment, elsewhere);
     }
 
     /// Lets time pass.
-    pub(super) fn tick(&mut self, now: Instant, elsewhere: &impl Elsewhere) {
+    pub(super) fn tick(&mut self, moment: Moment, elsewhere: &impl Elsewhere) {
         let names: Vec<Arc<str>> = self.devices.keys().map(Arc::clone).collect();
         for name in names {
-            self.collect(&name, now, elsewhere);
+            self.collect(&name, moment, elsewhere);
         }
     }
 
-    /// The device was told to do something: how it is afterwards is to be seen.
-    pub(super) fn look_again(&mut self, name: &str, now: Instant) {
-        if let Some(device) = self.devices.get_mut(name) {
-            device.look_again(now);
+    /// The device was told to do something: how it is afterwards is to be seen. `rate_hz`: it was told to
+    /// sample.
+    pub(super) fn look_again(&mut self, name: &Arc<str>, rate_hz: Option<f64>, now: Instant) {
+        match rate_hz {
+            Some(rate_hz) => self.flows.expect(name, rate_hz),
+            None => {
+                if let Some(device) = self.devices.get_mut(name) {
+                    device.look_again(now);
+                }
+            }
         }
+    }
+
+    /// Where those can be told to stop that sample because their entry wants it.
+    pub(super) fn begun(&self) -> Vec<String> {
+        let topic = |name: &Arc<str>| Some(self.devices.get(name)?.topics().command(name));
+        self.flows.begun().filter_map(topic).collect()
     }
 
     /// What has come of it.
@@ -241,7 +260,8 @@ impl Reader {
         if is_known || self.open { Whose::Device } else { Whose::Nobody }
     }
 
-    fn told(&mut self, name: &str, payload: &[u8], now: Instant) {
+    fn told(&mut self, name: &str, payload: &[u8], moment: Moment, elsewhere: &impl Elsewhere) {
+        let now = moment.now;
         let Some(device) = self.devices.get_mut(name) else { return };
         match said::told(payload, Some(device.kind())) {
             // The gateway's replies carry the `id` that they were asked with, a device's have none.
@@ -249,12 +269,33 @@ impl Reader {
                 self.work.push(Work::Replied(Arc::clone(device.name()), reply));
             }
             InfoMessage::State { sampling, relay } => device.state(sampling, relay, now),
+            InfoMessage::Stream(sample) => {
+                device.streamed(now);
+                let whose = (device.name(), device.kind());
+                let entry = elsewhere.entry(name);
+                let seconds = self.flows.take(whose, &sample, &entry, moment);
+                self.hand_on(name, seconds, elsewhere);
+            }
             _ => {}
         }
     }
 
+    /// What came of a stream.
+    fn hand_on(&mut self, name: &str, seconds: Vec<Second>, elsewhere: &impl Elsewhere) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let connected = elsewhere.connected(name);
+        let frames = seconds.into_iter().map(|second| device.second(second, connected));
+        self.work.extend(frames.map(Work::Frame));
+    }
+
     /// What is due of a device.
-    fn collect(&mut self, name: &str, now: Instant, elsewhere: &impl Elsewhere) {
+    fn collect(&mut self, name: &str, moment: Moment, elsewhere: &impl Elsewhere) {
+        let now = moment.now;
+        let seconds = match self.devices.get(name).is_some_and(Device::samples) {
+            true => self.flows.end_silent(name, moment),
+            false => self.flows.end(name, moment),
+        };
+        self.hand_on(name, seconds, elsewhere);
         let Some(device) = self.devices.get_mut(name) else { return };
         let is_known = elsewhere.known(name) || elsewhere.connected(name).is_some();
         // Whoever else has this name says so within that time.
@@ -270,12 +311,17 @@ impl Reader {
                 }
                 Due::Say => Work::Frame(device.frame(
                     elsewhere.connected(name),
-                    elsewhere.energy(name),
+                    elsewhere.entry(name).energy,
                     now,
                 )),
                 Due::Ask => Work::Ask(device.topics().state(name)),
                 Due::Gone => Work::Left(Arc::clone(device.name())),
             });
+        }
+        if device.is_idle() {
+            let (name, kind) = (Arc::clone(device.name()), device.kind());
+            let command = self.flows.wanted(&name, kind, &elsewhere.entry(&name), now);
+            self.work.extend(command.map(|command| Work::Sample(name, command)));
         }
         if device.is_gone() {
             self.authored.guests().leave(name);

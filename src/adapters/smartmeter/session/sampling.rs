@@ -481,7 +481,7 @@ fn payload<'a>(command: &'a Command, key: &str) -> Option<&'a Value> {
 }
 
 /// What is wanted, as the protocol has it.
-pub(super) fn measures(wanted: Measures) -> protocol::Measures {
+pub(in crate::adapters::smartmeter) fn measures(wanted: Measures) -> protocol::Measures {
     match wanted {
         Measures::All => protocol::Measures::All,
         Measures::L1 => protocol::Measures::Line(1),
@@ -494,7 +494,7 @@ pub(super) fn measures(wanted: Measures) -> protocol::Measures {
 }
 
 /// A channel of a stream in the gateway's terms.
-pub(super) fn wave_channel(channel: &StreamChannel) -> WaveChannel {
+pub(in crate::adapters::smartmeter) fn wave_channel(channel: &StreamChannel) -> WaveChannel {
     use protocol::Quantity;
     WaveChannel {
         channel: if channel.line == 0 { Channel::Line } else { Channel::L(channel.line) },
