@@ -8,8 +8,10 @@ use tokio::time::{Duration, Instant};
 
 use super::reader::HOLD;
 use super::said::Sampled;
-use crate::adapters::smartmeter::{Energy, EnergyUnit, Frame, Line, Measured, Presence, Second};
-use crate::config::meter::EnergySource;
+use crate::adapters::smartmeter::{
+    Energy, EnergyUnit, EntrySettings, Frame, Line, Measured, Presence, Second,
+};
+use crate::config::meter::{self, EnergySource};
 use crate::model::Model;
 use crate::topic::DeviceTopics;
 
@@ -199,23 +201,24 @@ impl Device {
     }
 
     /// What it said, for the adapter. `connected`: what it is by a connection of its own, which tells all
-    /// but energy and relay better. `source`: whose count of energy is believed.
+    /// but energy and relay better. `entry`: whose count of energy is believed, and its unit.
     pub(super) fn frame(
         &mut self,
         connected: Option<Kind>,
-        source: EnergySource,
+        entry: &EntrySettings,
         now: Instant,
     ) -> Frame {
         let kind = connected.unwrap_or_else(|| self.kind());
         let measured = self.measurement.take().map(|measurement| {
-            let energy = energy(&measurement, kind).filter(|_| source != EnergySource::Integrated);
+            let energy = energy(&measurement, kind, entry.energy_unit)
+                .filter(|_| entry.energy != EnergySource::Integrated);
             if connected.is_some() {
                 return Measured { energy, ..Measured::default() };
             }
             let measured = measured(&measurement, kind);
             let flowed = self.flow(&measured, now);
             Measured {
-                energy: energy.or(flowed.filter(|_| source != EnergySource::Meter)),
+                energy: energy.or(flowed.filter(|_| entry.energy != EnergySource::Meter)),
                 ..measured
             }
         });
@@ -299,8 +302,12 @@ fn measured(measurement: &Measurement, kind: Kind) -> Measured {
 }
 
 /// A SmartMeter says kWh; a plug's message does not tell.
-fn energy(measurement: &Measurement, kind: Kind) -> Option<Energy> {
-    let unit = (kind == Kind::SmartMeter).then_some(EnergyUnit::KilowattHour);
+fn energy(measurement: &Measurement, kind: Kind, configured: meter::EnergyUnit) -> Option<Energy> {
+    let unit = match (kind, configured) {
+        (Kind::SmartMeter, _) | (_, meter::EnergyUnit::KWh) => Some(EnergyUnit::KilowattHour),
+        (_, meter::EnergyUnit::Wh) => Some(EnergyUnit::WattHour),
+        (_, meter::EnergyUnit::Auto) => None,
+    };
     let lines = measurement.lines.unwrap_or_default().map(|line| line.energy_wh);
     Some(Energy::Message { whole: measurement.energy_wh?, lines, unit })
 }

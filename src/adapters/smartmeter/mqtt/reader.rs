@@ -311,7 +311,7 @@ impl Reader {
                 }
                 Due::Say => Work::Frame(device.frame(
                     elsewhere.connected(name),
-                    elsewhere.entry(name).energy,
+                    &elsewhere.entry(name),
                     now,
                 )),
                 Due::Ask => Work::Ask(device.topics().state(name)),
@@ -351,7 +351,7 @@ impl Reader {
 }
 
 /// Last levels of topics for all devices.
-const RESERVED: [&str; 6] = ["state", "cmd", "sample", "switch", "switchTS", "bridge"];
+const RESERVED: [&str; 5] = ["state", "cmd", "sample", "switch", "switchTS"];
 /// Source: protocol note, section 2.5: the firmware stores 20 bytes; some more for others.
 const LONGEST_NAME: usize = 64;
 /// Whoever makes names up must not fill memory or log.
