@@ -117,6 +117,8 @@ mod tests {
             ControlKind::Choice { setting, options } => {
                 options.iter().map(|name| set(setting, format!("\"{name}\""))).collect()
             }
+            // No Brultech meter has one.
+            ControlKind::Relay => Vec::new(),
         }
     }
 

@@ -35,7 +35,7 @@ use self::idle::Idle;
 use self::life::Life;
 use self::quality::Quality;
 use self::sampling::Sampling;
-pub(super) use self::sampling::{measures, wave_channel};
+pub(super) use self::sampling::measures;
 use self::turns::Turns;
 use super::measured::{Frame, Presence};
 use super::settings::EntrySettings;

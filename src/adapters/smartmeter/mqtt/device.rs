@@ -113,16 +113,6 @@ impl Device {
         (self.sampling, self.news) = (true, is_due);
     }
 
-    /// Whether it samples.
-    pub(super) fn samples(&self) -> bool {
-        self.sampling
-    }
-
-    /// Whether it can be spoken to, and does not sample.
-    pub(super) fn is_idle(&self) -> bool {
-        self.arrived && !self.gone && !self.sampling
-    }
-
     /// It said how it is.
     pub(super) fn state(&mut self, sampling: Option<bool>, relay: Option<bool>, now: Instant) {
         self.spoke(now);
@@ -225,16 +215,6 @@ impl Device {
         let presence = if connected.is_some() { Presence::Unknown } else { Presence::Here };
         let now = measured.filter(|one| connected.is_none() || one.energy.is_some());
         Frame { now, ..self.bare(kind, presence) }
-    }
-
-    /// A second of its stream, for the adapter.
-    pub(super) fn second(&self, second: Second, connected: Option<Kind>) -> Frame {
-        let (now, past) = match second.late {
-            true => (None, vec![(second.at, second.measured)]),
-            false => (Some(second.measured), Vec::new()),
-        };
-        let presence = if connected.is_some() { Presence::Unknown } else { Presence::Here };
-        Frame { now, past, ..self.bare(connected.unwrap_or_else(|| self.kind()), presence) }
     }
 
     fn bare(&self, kind: Kind, presence: Presence) -> Frame {

@@ -10,16 +10,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Moment;
-use super::flows::Flows;
 use super::reader::{Elsewhere, Reader, Work};
 use super::speaker::{Speaker, WasTold, judged};
+use super::streaming::Streaming;
 use crate::adapters::fleet::{Arrival, Left, LinkId, Mailbox};
 use crate::adapters::smartmeter::meter::MeterState;
 use crate::adapters::smartmeter::{EntrySettings, Frame, Plan, Roster, Switchboard, Way};
 use crate::broker::{FilterError, Link, Message, QoS, Received};
 use crate::bus::Waveforms;
-use crate::command::CommandError;
 use crate::metrics::Metrics;
 use crate::model::Timestamp;
 use crate::publish::Authored;
@@ -121,33 +119,43 @@ impl Listener {
         let kept = self.inbox.lock().take();
         let mut inbox = kept.map_or_else(|| Inbox::open(&shared.link, &self.bases), Ok)?;
         let (authored, metrics) = (shared.authored.clone(), shared.metrics.clone());
-        let flows = Flows::new(shared.waveforms.clone(), shared.metrics.clone());
-        let open = self.open.is_some();
-        let mut reader = Reader::new(self.bases.clone(), open, authored, flows, metrics);
+        let mut reader = Reader::new(self.bases.clone(), self.open.is_some(), authored, metrics);
         let (told, mut looks) = mpsc::channel(LOOKS);
         let mut speakers = Speakers::new(told, stop.child_token());
+        let mut streaming = Streaming::new(shared.waveforms.clone(), shared.metrics.clone());
         let mut tick = interval(Duration::from_millis(250));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(received) = inbox.queue.recv() => {
-                    reader.take(&received, Moment::here(), &self.surroundings);
+                    reader.take(&received, Instant::now(), &self.surroundings);
                 }
-                Some((name, rate)) = looks.recv() => reader.look_again(&name, rate, Instant::now()),
+                Some((name, rate)) = looks.recv() => match rate {
+                    Some(rate) => streaming.expect(&name, rate),
+                    None => reader.look_again(&name, Instant::now()),
+                },
                 Some(ended) = speakers.tasks.join_next() => if let Err(error) = ended {
                     tracing::error!(%error, "the commands of a meter failed");
                 },
-                _ = tick.tick() => reader.tick(Moment::here(), &self.surroundings),
+                _ = tick.tick() => {
+                    reader.tick(Instant::now(), &self.surroundings);
+                    let frames = streaming.tick(Instant::now());
+                    self.begin_streams(&mut speakers, &mut streaming);
+                    if !self.hand_on(frames).await {
+                        return Ok(());
+                    }
+                }
             }
             for work in reader.take_work() {
-                if !self.perform(work, &mut speakers).await {
+                if !self.perform(work, &mut speakers, &mut streaming).await {
                     return Ok(());
                 }
             }
         }
-        for topic in reader.begun() {
-            let payload = Command::stop().json();
+        for (name, spoken) in streaming.begun().filter_map(|name| speakers.all.get_key_value(name))
+        {
+            let (topic, payload) = (spoken.topics.command(name), Command::stop().json());
             let (payload, qos) = (payload.as_bytes(), QoS::AtMostOnce);
             shared.link.publish(Message { topic: &topic, payload, qos, retain: false });
         }
@@ -156,44 +164,36 @@ impl Listener {
     }
 
     /// Answers whether anybody is left to work for.
-    async fn perform(&self, work: Work, speakers: &mut Speakers) -> bool {
+    async fn perform(
+        &self,
+        work: Work,
+        speakers: &mut Speakers,
+        streaming: &mut Streaming,
+    ) -> bool {
         match work {
-            Work::Frame(frame) => {
-                let link = self.surroundings.link;
-                let arrival = Arrival { link, at: Timestamp::now(), frame: Box::new(frame) };
-                return self.shared.mailbox.send(arrival).await.is_ok();
+            Work::Frame(frame) => return self.hand_on(vec![frame]).await,
+            Work::Streamed(name, kind, sample) => {
+                let entry = self.shared.roster.entry(&name, self.surroundings.link);
+                let frames = streaming.take(&name, kind, &entry, &sample, Instant::now());
+                return self.hand_on(frames).await;
             }
+            Work::StreamOver(name) => return self.hand_on(streaming.end(&name)).await,
             Work::Arrived(name, kind, topics) => speakers.add(&self.shared, name, kind, topics),
             Work::Left(name) => {
                 speakers.all.remove(&name);
+                return self.hand_on(streaming.end(&name)).await;
             }
             Work::Replied(name, reply) => {
                 let speaker = speakers.all.get(&name);
-                let waiting = speaker.filter(|one| *one.waits_for.lock() == reply.cmd);
-                match waiting {
+                match speaker.filter(|one| *one.waits_for.lock() == reply.cmd) {
                     // Full, nobody waits for them.
                     Some(speaker) => drop(speaker.replies.try_send(reply)),
                     // To somebody else, who may wait at the router.
                     None => {
-                        self.shared.authored.guests().reply(&name, reply.cmd.clone(), judged(reply))
+                        let cmd = reply.cmd.clone();
+                        self.shared.authored.guests().reply(&name, cmd, judged(reply));
                     }
                 }
-            }
-            Work::Sample(name, command) => {
-                let switchboard = self.shared.switchboard.clone();
-                speakers.tasks.spawn(async move {
-                    let begun = switchboard.ask(&name, Way::Broker, command).await;
-                    match begun {
-                        Ok(_) => {}
-                        // Its reply is long: what it samples shows whether it does.
-                        Err(error @ CommandError::Unreachable(_)) => {
-                            tracing::debug!(device = &*name, %error, "no reply to sample");
-                        }
-                        Err(error) => {
-                            tracing::warn!(device = &*name, %error, "the meter does not sample");
-                        }
-                    }
-                });
             }
             Work::Ask(topic) => {
                 let (payload, qos) = (&b"?"[..], QoS::AtMostOnce);
@@ -201,6 +201,35 @@ impl Listener {
             }
         }
         true
+    }
+
+    /// Answers whether anybody is left to work for.
+    async fn hand_on(&self, frames: Vec<Frame>) -> bool {
+        let link = self.surroundings.link;
+        for frame in frames {
+            let arrival = Arrival { link, at: Timestamp::now(), frame: Box::new(frame) };
+            if self.shared.mailbox.send(arrival).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Has those sample by messages whose entries say so.
+    fn begin_streams(&self, speakers: &mut Speakers, streaming: &mut Streaming) {
+        for (name, spoken) in &speakers.all {
+            let entry = self.shared.roster.entry(name, self.surroundings.link);
+            let Some(command) = streaming.due(name, spoken.kind, &entry, Instant::now()) else {
+                continue;
+            };
+            let (board, name) = (self.shared.switchboard.clone(), Arc::clone(name));
+            speakers.tasks.spawn(async move {
+                // A long reply never arrives over MQTT: the samples themselves are the answer.
+                if let Err(error) = board.ask(&name, Way::Broker, command).await {
+                    tracing::debug!(serial = &*name, %error, "no answer to sample by messages");
+                }
+            });
+        }
     }
 }
 
@@ -214,6 +243,8 @@ struct Speakers {
 
 /// The way to one of them; it ends with this.
 struct Spoken {
+    kind: Kind,
+    topics: Arc<DeviceTopics>,
     replies: mpsc::Sender<Reply>,
     waits_for: Arc<Mutex<Option<String>>>,
     _ends: DropGuard,
@@ -229,11 +260,18 @@ impl Speakers {
         let (sender, replies) = mpsc::channel(REPLIES);
         let (link, told, stop) = (shared.link.clone(), self.told.clone(), self.stop.child_token());
         let waits_for = Arc::<Mutex<Option<String>>>::default();
-        let wait = Arc::clone(&waits_for);
-        let speaker =
-            Speaker { name: Arc::clone(&name), kind, topics, link, replies, told, waits_for: wait };
+        let speaker = Speaker {
+            name: Arc::clone(&name),
+            kind,
+            topics: Arc::clone(&topics),
+            link,
+            replies,
+            told,
+            waits_for: Arc::clone(&waits_for),
+        };
         self.tasks.spawn(speaker.run(registration, stop.clone()));
-        self.all.insert(name, Spoken { replies: sender, waits_for, _ends: stop.drop_guard() });
+        let ends = stop.drop_guard();
+        self.all.insert(name, Spoken { kind, topics, replies: sender, waits_for, _ends: ends });
     }
 
     async fn finish(mut self) {

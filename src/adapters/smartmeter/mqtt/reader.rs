@@ -7,15 +7,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use meter_protocols::smartmeter::mqtt::{self, InfoMessage};
-use meter_protocols::smartmeter::{Command, Kind, Message, Reply};
+use meter_protocols::smartmeter::mqtt::{self, InfoMessage, StreamSample};
+use meter_protocols::smartmeter::{Kind, Message, Reply};
 use tokio::time::{Duration, Instant};
 
-use super::Moment;
 use super::device::{Device, Due};
-use super::flows::Flows;
 use super::said::{self, Sampled};
-use crate::adapters::smartmeter::{EntrySettings, Frame, Second};
+use crate::adapters::smartmeter::{EntrySettings, Frame};
 use crate::broker::Received;
 use crate::metrics::Metrics;
 use crate::model::Make;
@@ -45,10 +43,12 @@ pub(super) enum Work {
     Left(Arc<str>),
     /// It replied to a command.
     Replied(Arc<str>, Reply),
+    /// It has sent a sample of a stream.
+    Streamed(Arc<str>, Kind, StreamSample),
+    /// Its stream is over.
+    StreamOver(Arc<str>),
     /// It is to be asked how it is.
     Ask(String),
-    /// It is to sample.
-    Sample(Arc<str>, Command),
 }
 
 /// Listens to all devices.
@@ -60,7 +60,6 @@ pub(super) struct Reader {
     authored: Authored,
     metrics: Metrics,
     devices: HashMap<Arc<str>, Device>,
-    flows: Flows,
     /// Names of other gateways' meters.
     foreign: HashSet<String>,
     /// Names of which something was said.
@@ -79,7 +78,6 @@ impl Reader {
         bases: Vec<Arc<DeviceTopics>>,
         open: bool,
         authored: Authored,
-        flows: Flows,
         metrics: Metrics,
     ) -> Reader {
         Reader {
@@ -88,7 +86,6 @@ impl Reader {
             authored,
             metrics,
             devices: HashMap::new(),
-            flows,
             foreign: HashSet::new(),
             told: HashSet::new(),
             work: Vec::new(),
@@ -96,8 +93,7 @@ impl Reader {
     }
 
     /// Takes a message.
-    pub(super) fn take(&mut self, received: &Received, moment: Moment, elsewhere: &impl Elsewhere) {
-        let now = moment.now;
+    pub(super) fn take(&mut self, received: &Received, now: Instant, elsewhere: &impl Elsewhere) {
         let found = self.bases.iter().find_map(|base| {
             let (device, state) = base.parse(&received.topic)?;
             Some((Arc::clone(base), device.to_owned(), state))
@@ -112,7 +108,7 @@ impl Reader {
         }
         match state {
             DeviceState::Sample => self.sampled(&base, &name, &received.payload, now, elsewhere),
-            DeviceState::Info => self.told(&name, &received.payload, moment, elsewhere),
+            DeviceState::Info => self.told(&name, &received.payload, now),
             DeviceState::Switch => {
                 let closed = mqtt::switch(&received.payload);
                 if let Some(device) = self.devices.get_mut(&*name) {
@@ -121,34 +117,22 @@ impl Reader {
             }
             DeviceState::Availability => {}
         }
-        self.collect(&name, moment, elsewhere);
+        self.collect(&name, now, elsewhere);
     }
 
     /// Lets time pass.
-    pub(super) fn tick(&mut self, moment: Moment, elsewhere: &impl Elsewhere) {
+    pub(super) fn tick(&mut self, now: Instant, elsewhere: &impl Elsewhere) {
         let names: Vec<Arc<str>> = self.devices.keys().map(Arc::clone).collect();
         for name in names {
-            self.collect(&name, moment, elsewhere);
+            self.collect(&name, now, elsewhere);
         }
     }
 
-    /// The device was told to do something: how it is afterwards is to be seen. `rate_hz`: it was told to
-    /// sample.
-    pub(super) fn look_again(&mut self, name: &Arc<str>, rate_hz: Option<f64>, now: Instant) {
-        match rate_hz {
-            Some(rate_hz) => self.flows.expect(name, rate_hz),
-            None => {
-                if let Some(device) = self.devices.get_mut(name) {
-                    device.look_again(now);
-                }
-            }
+    /// The device was told to do something: how it is afterwards is to be seen.
+    pub(super) fn look_again(&mut self, name: &str, now: Instant) {
+        if let Some(device) = self.devices.get_mut(name) {
+            device.look_again(now);
         }
-    }
-
-    /// Where those can be told to stop that sample because their entry wants it.
-    pub(super) fn begun(&self) -> Vec<String> {
-        let topic = |name: &Arc<str>| Some(self.devices.get(name)?.topics().command(name));
-        self.flows.begun().filter_map(topic).collect()
     }
 
     /// What has come of it.
@@ -207,6 +191,9 @@ impl Reader {
             }
         }
         self.metrics.packets.increment();
+        if matches!(sampled, Sampled::Sampling(false)) {
+            self.work.push(Work::StreamOver(Arc::clone(device.name())));
+        }
         device.sampled(sampled, now);
     }
 
@@ -260,8 +247,7 @@ impl Reader {
         if is_known || self.open { Whose::Device } else { Whose::Nobody }
     }
 
-    fn told(&mut self, name: &str, payload: &[u8], moment: Moment, elsewhere: &impl Elsewhere) {
-        let now = moment.now;
+    fn told(&mut self, name: &str, payload: &[u8], now: Instant) {
         let Some(device) = self.devices.get_mut(name) else { return };
         match said::told(payload, Some(device.kind())) {
             // The gateway's replies carry the `id` that they were asked with, a device's have none.
@@ -271,31 +257,15 @@ impl Reader {
             InfoMessage::State { sampling, relay } => device.state(sampling, relay, now),
             InfoMessage::Stream(sample) => {
                 device.streamed(now);
-                let whose = (device.name(), device.kind());
-                let entry = elsewhere.entry(name);
-                let seconds = self.flows.take(whose, &sample, &entry, moment);
-                self.hand_on(name, seconds, elsewhere);
+                let (name, kind) = (Arc::clone(device.name()), device.kind());
+                self.work.push(Work::Streamed(name, kind, sample));
             }
             _ => {}
         }
     }
 
-    /// What came of a stream.
-    fn hand_on(&mut self, name: &str, seconds: Vec<Second>, elsewhere: &impl Elsewhere) {
-        let Some(device) = self.devices.get_mut(name) else { return };
-        let connected = elsewhere.connected(name);
-        let frames = seconds.into_iter().map(|second| device.second(second, connected));
-        self.work.extend(frames.map(Work::Frame));
-    }
-
     /// What is due of a device.
-    fn collect(&mut self, name: &str, moment: Moment, elsewhere: &impl Elsewhere) {
-        let now = moment.now;
-        let seconds = match self.devices.get(name).is_some_and(Device::samples) {
-            true => self.flows.end_silent(name, moment),
-            false => self.flows.end(name, moment),
-        };
-        self.hand_on(name, seconds, elsewhere);
+    fn collect(&mut self, name: &str, now: Instant, elsewhere: &impl Elsewhere) {
         let Some(device) = self.devices.get_mut(name) else { return };
         let is_known = elsewhere.known(name) || elsewhere.connected(name).is_some();
         // Whoever else has this name says so within that time.
@@ -317,11 +287,6 @@ impl Reader {
                 Due::Ask => Work::Ask(device.topics().state(name)),
                 Due::Gone => Work::Left(Arc::clone(device.name())),
             });
-        }
-        if device.is_idle() {
-            let (name, kind) = (Arc::clone(device.name()), device.kind());
-            let command = self.flows.wanted(&name, kind, &elsewhere.entry(&name), now);
-            self.work.extend(command.map(|command| Work::Sample(name, command)));
         }
         if device.is_gone() {
             self.authored.guests().leave(name);

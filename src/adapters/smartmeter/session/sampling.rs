@@ -2,20 +2,18 @@
 //!
 //! Source: protocol note, sections 4.1 and 4.4 to 4.10.
 
-use std::sync::Arc;
-
 use meter_protocols::smartmeter::{
-    self as protocol, Command, Conn, Packet, SampleReply, SampleRequest, StopSummary, StreamChannel,
+    self as protocol, Command, Conn, Packet, SampleReply, SampleRequest, StopSummary,
 };
 use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
 use super::Session;
 use super::turns::By;
-use crate::adapters::smartmeter::stream::{Scales, Second, Setup, Stream};
+use crate::adapters::smartmeter::stream::{Second, Setup, Stream};
 use crate::command::CommandError;
 use crate::config::stream::{Measures, Over, Start, Stream as Wanted};
-use crate::model::{Channel, DeviceId, Make, Timestamp, WaveChannel, WaveKind};
+use crate::model::Timestamp;
 use crate::transport::Backoff;
 
 /// Whether the device samples for us, and when it is asked to.
@@ -203,24 +201,7 @@ impl Session {
 
     fn setup(&self, reply: &SampleReply) -> Option<Setup> {
         let device = self.device.as_ref()?;
-        let entry = &device.entry;
-        let scale = |channel| entry.scales.get(&channel).copied().unwrap_or((1.0, 1.0));
-        let derived = || DeviceId::derive(Make::Smartmeter, &device.serial);
-        let name = if entry.name.is_empty() { &device.serial } else { &entry.name };
-        Some(Setup {
-            serial: Arc::clone(&device.serial),
-            device: entry.id.unwrap_or_else(derived),
-            name: Arc::clone(name),
-            channels: reply.layout.channels.iter().map(wave_channel).collect(),
-            rate_hz: reply.rate_hz,
-            packet_frames: reply.frames_per_packet(),
-            start: reply.start,
-            scales: Scales {
-                lines: [1, 2, 3].map(|line| scale(Channel::L(line))),
-                line: scale(Channel::Line),
-            },
-            energy: self.integrates(),
-        })
+        Some(Setup::new(&device.serial, &device.entry, reply, self.integrates()))
     }
 
     /// The stream that was wanted did not begin.
@@ -481,7 +462,7 @@ fn payload<'a>(command: &'a Command, key: &str) -> Option<&'a Value> {
 }
 
 /// What is wanted, as the protocol has it.
-pub(in crate::adapters::smartmeter) fn measures(wanted: Measures) -> protocol::Measures {
+pub(in super::super) fn measures(wanted: Measures) -> protocol::Measures {
     match wanted {
         Measures::All => protocol::Measures::All,
         Measures::L1 => protocol::Measures::Line(1),
@@ -490,22 +471,6 @@ pub(in crate::adapters::smartmeter) fn measures(wanted: Measures) -> protocol::M
         Measures::Powers => protocol::Measures::Powers,
         Measures::Rms => protocol::Measures::Rms,
         Measures::Everything => protocol::Measures::Everything,
-    }
-}
-
-/// A channel of a stream in the gateway's terms.
-pub(in crate::adapters::smartmeter) fn wave_channel(channel: &StreamChannel) -> WaveChannel {
-    use protocol::Quantity;
-    WaveChannel {
-        channel: if channel.line == 0 { Channel::Line } else { Channel::L(channel.line) },
-        kind: match channel.what {
-            Quantity::Voltage => WaveKind::Voltage,
-            Quantity::Current => WaveKind::Current,
-            Quantity::Active => WaveKind::Active,
-            Quantity::Reactive => WaveKind::Reactive,
-            Quantity::VoltageRms => WaveKind::VoltageRms,
-            Quantity::CurrentRms => WaveKind::CurrentRms,
-        },
     }
 }
 
