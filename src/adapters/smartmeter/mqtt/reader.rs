@@ -13,9 +13,8 @@ use tokio::time::{Duration, Instant};
 
 use super::device::{Device, Due};
 use super::said::{self, Sampled};
-use crate::adapters::smartmeter::Frame;
+use crate::adapters::smartmeter::{EntrySettings, Frame};
 use crate::broker::Received;
-use crate::config::meter::EnergySource;
 use crate::metrics::Metrics;
 use crate::model::Make;
 use crate::publish::{Authored, Holder};
@@ -29,8 +28,8 @@ pub(super) trait Elsewhere {
     /// Whether an entry or the disk knows a device of this name.
     fn known(&self, device: &str) -> bool;
 
-    /// Whose count of energy is believed.
-    fn energy(&self, device: &str) -> EnergySource;
+    /// What is configured of it.
+    fn entry(&self, device: &str) -> Arc<EntrySettings>;
 }
 
 /// What is to be done.
@@ -257,7 +256,7 @@ impl Reader {
             }
             InfoMessage::State { sampling, relay } => device.state(sampling, relay, now),
             InfoMessage::Stream(sample) => {
-                device.state(Some(true), None, now);
+                device.streamed(now);
                 let (name, kind) = (Arc::clone(device.name()), device.kind());
                 self.work.push(Work::Streamed(name, kind, sample));
             }
@@ -282,7 +281,7 @@ impl Reader {
                 }
                 Due::Say => Work::Frame(device.frame(
                     elsewhere.connected(name),
-                    elsewhere.energy(name),
+                    &elsewhere.entry(name),
                     now,
                 )),
                 Due::Ask => Work::Ask(device.topics().state(name)),
@@ -317,7 +316,7 @@ impl Reader {
 }
 
 /// Last levels of topics for all devices.
-const RESERVED: [&str; 6] = ["state", "cmd", "sample", "switch", "switchTS", "bridge"];
+const RESERVED: [&str; 5] = ["state", "cmd", "sample", "switch", "switchTS"];
 /// Source: protocol note, section 2.5: the firmware stores 20 bytes; some more for others.
 const LONGEST_NAME: usize = 64;
 /// Whoever makes names up must not fill memory or log.
