@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::metrics::Counter;
 use crate::model::Update;
 
-pub use waveforms::{Wave, WaveQueue, Waveforms};
+pub use waveforms::{Wave, WaveQueue, Waveforms, Whose};
 
 /// A bounded queue that drops its oldest entry when it is full. Closed by the sender, it gives
 /// what is left and then ends.

@@ -39,6 +39,7 @@ use crate::metrics::Metrics;
 use crate::model::Update;
 use crate::publish::Publisher;
 use crate::store::{DirectoryLock, Store};
+use crate::streams::{self, Recorder, Relay};
 use crate::sync::Librarian;
 use crate::task::Group;
 use crate::web::{self, About, ApiAccess, Histories, Live, MqttAccess, Tokens, Web, World};
@@ -56,6 +57,7 @@ pub struct Gateway {
     broker: Service,
     web: Vec<TcpListener>,
     plans: Plans,
+    streams: streams::Plan,
     mdns: Option<mdns::Settings>,
     store: Store,
     lock: DirectoryLock,
@@ -97,11 +99,13 @@ impl Gateway {
         let broker = open_broker(config).await?;
         let web = bind_web(config).await?;
         let plans = Plans::open(config).await?;
+        let streams = streams::Plan::open(links::streams(config)).await?;
         let addresses = Addresses {
             broker: broker.addresses().to_vec(),
             broker_tls: broker.tls_addresses().to_vec(),
             web: web.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             meters: plans.addresses(),
+            relays: streams.addresses(),
         };
         let api_access = links::api_access(config, &broker).map_err(ServiceError::from)?;
         Ok(Gateway {
@@ -116,6 +120,7 @@ impl Gateway {
             broker,
             web,
             plans,
+            streams,
             mdns: links::mdns(config, &addresses),
             store,
             lock,
@@ -181,6 +186,8 @@ impl Gateway {
         let journalled = journal::queue(&metrics);
         bus.add(Arc::clone(&journalled));
         let numbers = self.broker.numbers();
+        let waveforms = Waveforms::default();
+        let (relays, mut recorders) = self.streams.begin(&waveforms, &metrics);
 
         let mut servers = Group::default();
         let mut publisher = Publisher::new(self.broker.link(), metrics.clone());
@@ -191,8 +198,7 @@ impl Gateway {
         let authored = publisher.authored();
         self.plans.know_our_own(&authored, &expected);
         let guests = authored.guests().clone();
-        let waveforms = Waveforms::default();
-        let here = (self.broker.link(), authored, history.clone(), waveforms.clone());
+        let here = (self.broker.link(), authored, history.clone(), waveforms);
         let (makes, routes, owners) = Makes::new(self.plans, &kept, here, &ledger_queue, &metrics)?;
         publisher.begin(expected.iter().map(|meter| &*meter.name));
         let (office, offers) =
@@ -201,6 +207,7 @@ impl Gateway {
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
         let router = router.with_guests(guests);
+        let router = router.with_recorders(recorders.orders());
         let librarian = history.clone().map(|history| {
             let appearing = bus.subscribe(SYNC_QUEUE, metrics.dropped_updates.clone());
             let (link, meters) = (self.broker.link(), Arc::clone(&directory));
@@ -264,6 +271,12 @@ impl Gateway {
             spawn_part(&mut pipeline, "history", task, run, &stop_links, &metrics);
         }
         pipeline.spawn("journal", self.journal_writer.run(journalled));
+        for recorder in recorders.take() {
+            // Ends after the last sample, not with the links.
+            let (name, end) = (recorder.name(), recorders.end_token());
+            let run = |recorder: Arc<Recorder>, _| recorder.run();
+            spawn_part(&mut pipeline, &name, recorder, run, &end, &metrics);
+        }
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);
 
@@ -285,6 +298,12 @@ impl Gateway {
             spawn_part(&mut links, "mdns", watch, run, &stop_links, &metrics);
         }
 
+        for relay in relays {
+            let name = relay.name();
+            let run = |relay: Arc<Relay>, stop| relay.run(stop);
+            spawn_part(&mut links, &name, relay, run, &stop_links, &metrics);
+        }
+
         let mut restart = None;
         let failure = tokio::select! {
             () = shutdown.cancelled() => None,
@@ -300,6 +319,7 @@ impl Gateway {
         links.finish(GRACE).await;
         drop(mailboxes);
         adapters.finish(GRACE).await;
+        recorders.end();
         ledger_queue.close();
         pipeline.finish(GRACE).await;
         stop_servers.cancel();

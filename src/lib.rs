@@ -19,6 +19,9 @@
 //! Beside the live way, [`journal`] keeps every set of readings on disk until all who must not lose one
 //! have it; [`history`] makes TMPO blocks of them.
 //!
+//! Samples, some thousand a second, have a way of their own: [`bus::Waveforms`] hands them to whoever of
+//! [`streams`] wants them, for readers over TCP and for files.
+//!
 //! [`gateway`] builds all of this from a [`config`] and takes it down in the order of the data;
 //! [`task`] is the only place that starts a task. [`simulator`] is the other end of the wire.
 
@@ -51,6 +54,7 @@ pub mod publish;
 pub mod registry;
 pub mod simulator;
 pub mod store;
+pub mod streams;
 pub mod sync;
 pub mod tally;
 pub mod task;

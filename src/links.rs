@@ -3,6 +3,7 @@
 
 mod fluksometer;
 mod smartmeter;
+mod streams;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use crate::web::{About, ApiAccess, MqttAccess};
 
 pub(crate) use self::fluksometer::{mdns, plan as fluksometers};
 pub(crate) use self::smartmeter::plan as smartmeters;
+pub(crate) use self::streams::streams;
 
 /// What the meter entries come to.
 #[derive(Debug)]

@@ -207,6 +207,24 @@ metrics! {
         "Frames that were lost on the way.";
     stream_bad_samples: Counter = "meterbridge_stream_bad_samples_total",
         "Samples that were no numbers, and were left out of every measurement.";
+    relay_readers: Gauge = "meterbridge_relay_readers", "Readers of samples over TCP.";
+    relay_refused: Counter = "meterbridge_relay_refused_total",
+        "Readers of samples that were refused because all places were taken.";
+    relay_dropped: Counter = "meterbridge_relay_dropped_total",
+        "Pieces of samples that readers were too slow for.";
+    recordings: Gauge = "meterbridge_recordings", "Files that samples are being written to.";
+    recorded_bytes: Counter = "meterbridge_recorded_bytes_total",
+        "Bytes of samples that were written to files, zeros for what was lost included.";
+    record_dropped: Counter = "meterbridge_record_dropped_total",
+        "Pieces of samples that were lost because the disk was too slow.";
+    record_lost: Counter = "meterbridge_record_lost_frames_total",
+        "Frames of samples that were not written because the disk was full or refused them.";
+    record_failures: Counter = "meterbridge_record_failures_total",
+        "Times that a recording could not be written, or an old one not removed.";
+    record_removed: Counter = "meterbridge_record_removed_total",
+        "Recordings that were removed because all took more than stream.record.size.";
+    record_paused: Gauge = "meterbridge_record_paused",
+        "Recorders that pause because the disk is nearly full.";
     web_viewers: Gauge = "meterbridge_web_viewers", "Listeners at /api/events.";
     task_restarts: Counter = "meterbridge_task_restarts_total",
         "Times that a part of the gateway ended early and was started again.";

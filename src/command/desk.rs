@@ -21,15 +21,12 @@ use super::{Answer, Command, CommandError, Job, Jobs, answers};
 use crate::broker::{Link, Message, QoS};
 use crate::metrics::Metrics;
 use crate::model::{Make, Model, Timestamp};
+use crate::streams::record::Orders;
 use crate::topic::{BridgeTopic, MeterState, Topic};
 
 /// Which adapter takes the commands of which make.
 #[derive(Debug, Clone, Default)]
-pub struct Routes {
-    makes: HashMap<Make, Route>,
-    /// Commands that are nothing to the meter itself, by make and name.
-    aside: HashMap<(Make, &'static str), Route>,
-}
+pub struct Routes(HashMap<Make, Route>);
 
 /// The way to one adapter.
 #[derive(Clone)]
@@ -50,23 +47,7 @@ impl Routes {
     /// The same, and also where `reach` says that a silent meter is connected: one whose real-time
     /// mode is off must be told by a command to speak again. `reach` must not block.
     pub fn add_reaching(&mut self, make: Make, jobs: Jobs, reach: Reach) {
-        self.makes.insert(make, Route { jobs, reach });
-    }
-
-    /// The command `name` for meters of this make goes to `jobs`, past everything else that is asked of
-    /// them and whether they can be heard or not.
-    pub fn add_aside(&mut self, make: Make, name: &'static str, jobs: Jobs) {
-        self.aside.insert((make, name), Route { jobs, reach: Arc::new(|_| true) });
-    }
-
-    /// The route of a command, with its name where it goes aside.
-    fn of(&self, make: Make, command: &str) -> Option<(&Route, Option<&'static str>)> {
-        let mut aside = self.aside.iter();
-        let aside = aside.find(|((of, name), _)| *of == make && *name == command);
-        match aside {
-            Some(((_, name), route)) => Some((route, Some(*name))),
-            None => Some((self.makes.get(&make)?, None)),
-        }
+        self.0.insert(make, Route { jobs, reach });
     }
 }
 
@@ -90,7 +71,8 @@ pub(super) enum Asker {
 pub(super) struct Desk {
     out: Outbox,
     routes: Routes,
-    lanes: HashMap<(Make, Arc<str>, Option<&'static str>), mpsc::Sender<Waiting>>,
+    recorders: Orders,
+    lanes: HashMap<(Make, Arc<str>), mpsc::Sender<Waiting>>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -114,11 +96,19 @@ pub(super) struct Outbox {
 
 impl Desk {
     pub(super) fn new(out: Outbox, routes: Routes, stop: CancellationToken) -> Desk {
-        Desk { out, routes, lanes: HashMap::new(), tasks: JoinSet::new(), stop }
+        let (recorders, lanes) = (Orders::default(), HashMap::new());
+        Desk { out, routes, recorders, lanes, tasks: JoinSet::new(), stop }
+    }
+
+    pub(super) fn with_recorders(self, recorders: Orders) -> Desk {
+        Desk { recorders, ..self }
     }
 
     /// A command for one meter.
     pub(super) async fn command(&mut self, meter: &Meter, request: Request, asker: Asker) {
+        if request.command.name == "record" {
+            return self.record(meter, request, asker).await;
+        }
         let (known, asker) = match answers::answer(&request.command, meter) {
             Some(outcome) if !self.meter_says_more(meter, &request.command, &outcome) => {
                 let reply = reply(&request.echo, outcome);
@@ -147,10 +137,32 @@ impl Desk {
             Err(_) => command.arguments.is_empty(),
         };
         let reaches = |serial: &Arc<str>| {
-            let route = self.routes.makes.get(&Make::Smartmeter);
+            let route = self.routes.0.get(&Make::Smartmeter);
             route.is_some_and(|route| (route.reach)(serial))
         };
         more && meter.make() == Make::Smartmeter && meter.serial().is_some_and(reaches)
+    }
+
+    /// `record`: answered by the recorder of the meter, which may have to wait for the disk.
+    async fn record(&mut self, meter: &Meter, request: Request, asker: Asker) {
+        let Request { command, echo } = request;
+        let name = Arc::clone(meter.name());
+        let serial = meter.serial().map(|serial| &**serial);
+        let answer = match self.recorders.hand_over(&name, serial, &command) {
+            Ok(answer) => answer,
+            Err(error) => {
+                return self.out.reply(&name, Reply::failed(&echo, &error), asker).await;
+            }
+        };
+        let (out, stop) = (self.out.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let outcome = tokio::select! {
+                biased;
+                outcome = answer => outcome,
+                () = stop.cancelled() => Err(CommandError::Lost),
+            };
+            out.reply(&name, reply(&echo, outcome), asker).await;
+        });
     }
 
     /// A momentary value of one meter.
@@ -188,7 +200,7 @@ impl Desk {
         asker: Asker,
         known: Option<Answer>,
     ) -> Result<(), (CommandError, Asker)> {
-        let Some((route, aside)) = self.routes.of(meter.make(), &request.command.name) else {
+        let Some(route) = self.routes.0.get(&meter.make()) else {
             let error = match meter.make() {
                 Make::P1 => CommandError::Refused(ONE_WAY.to_owned()),
                 Make::Brultech | Make::Fluksometer | Make::Smartmeter => {
@@ -201,7 +213,7 @@ impl Desk {
         let Some(serial) = meter.serial().filter(|serial| reachable(serial)) else {
             return Err((CommandError::Offline, asker));
         };
-        let key = (meter.make(), Arc::clone(serial), aside);
+        let key = (meter.make(), Arc::clone(serial));
         let lane = self.lanes.entry(key).or_insert_with(|| {
             let (sender, queue) = mpsc::channel(LANE);
             let lane = Lane {

@@ -22,6 +22,7 @@ use crate::broker::{FilterError, Link, Received};
 use crate::metrics::Metrics;
 use crate::model::Make;
 use crate::publish::Guests;
+use crate::streams::record::Orders;
 use crate::topic::{Leaf, Topic};
 
 /// Takes commands in and sees to their replies; see [`run`](Router::run).
@@ -31,6 +32,7 @@ pub struct Router {
     directory: Arc<Directory>,
     routes: Routes,
     guests: Guests,
+    recorders: Orders,
     intake: Mutex<Intake>,
 }
 
@@ -103,14 +105,20 @@ impl Router {
         let commands = Commands { calls, directory: Arc::clone(&directory) };
         let out = Outbox { link, metrics };
         let intake = Mutex::new(Intake { calls: queue, inbox });
-        let guests = Guests::default();
-        Ok((Router { out, directory, routes, guests, intake }, commands))
+        let (guests, recorders) = (Guests::default(), Orders::default());
+        Ok((Router { out, directory, routes, guests, recorders, intake }, commands))
     }
 
     /// Leaves to `guests` what they hear on the broker themselves.
     #[must_use]
     pub fn with_guests(self, guests: Guests) -> Router {
         Router { guests, ..self }
+    }
+
+    /// The same, for meters whose samples are recorded.
+    #[must_use]
+    pub fn with_recorders(self, recorders: Orders) -> Router {
+        Router { recorders, ..self }
     }
 
     /// Serves until `stop`; then everything that still waits is answered that it was not done.
@@ -124,7 +132,8 @@ impl Router {
             None => Inbox::open(&self.out.link)?,
         };
         let calls = &mut intake.calls;
-        let desk = Desk::new(self.out.clone(), self.routes.clone(), stop.child_token());
+        let desk = Desk::new(self.out.clone(), self.routes.clone(), stop.child_token())
+            .with_recorders(self.recorders.clone());
         let mut clerk = Clerk { router: self, desk, notices: Notices::default() };
         loop {
             tokio::select! {

@@ -13,6 +13,8 @@ pub struct Addresses {
     pub web: Vec<SocketAddr>,
     /// The ports that meters dial, in the order of the configuration.
     pub meters: Vec<SocketAddr>,
+    /// The ports that samples are read from, in the order of the configuration.
+    pub relays: Vec<SocketAddr>,
 }
 
 impl Addresses {
@@ -29,6 +31,9 @@ impl Addresses {
         }
         for address in &self.meters {
             tracing::info!(%address, "meters may dial in");
+        }
+        for address in &self.relays {
+            tracing::info!(%address, "samples may be read");
         }
     }
 }

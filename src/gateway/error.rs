@@ -8,6 +8,7 @@ use crate::command::router::RouterError;
 use crate::history::HistoryError;
 use crate::journal::JournalError;
 use crate::store::StoreError;
+use crate::streams::RelayError;
 use crate::sync::SyncError;
 use crate::transport::TransportError;
 use crate::web::TokensError;
@@ -45,6 +46,9 @@ pub enum GatewayError {
     /// A meter port is not to be had.
     #[error(transparent)]
     Link(#[from] TransportError),
+    /// A port that samples are read from is not to be had.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
     /// The web port is not to be had.
     #[error("cannot listen on {address} for the web; choose another web.listen")]
     Web {
