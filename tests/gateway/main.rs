@@ -41,6 +41,7 @@ mod p1;
 mod past;
 mod rates;
 mod registry;
+mod sampled;
 mod serial;
 mod shutdown;
 mod simulated;

@@ -22,7 +22,8 @@ async fn an_idle_meter_is_asked_what_it_measures() {
     let gateway = site.start().await;
     let subscriber = gateway.subscriber().await;
     let sample = |messages: &[crate::subscriber::Message]| {
-        let of_meter = |one: &&crate::subscriber::Message| one.topic == "powermeter/mains/state/sample";
+        let of_meter =
+            |one: &&crate::subscriber::Message| one.topic == "powermeter/mains/state/sample";
         let mut samples = messages.iter().filter(of_meter);
         samples.find_map(|one| {
             let value: Value = serde_json::from_str(&one.payload).ok()?;
@@ -72,8 +73,7 @@ async fn an_answer_that_is_cut_off_is_no_answer() {
     let site = Site::new(&dialled("mains", device.address, "    poll: 1h\n"));
     let gateway = site.start().await;
     heard(gateway.web(), "mains").await;
-    let (status, reply) =
-        crate::api::post(gateway.web(), "mains", "", &angle.to_string()).await;
+    let (status, reply) = crate::api::post(gateway.web(), "mains", "", &angle.to_string()).await;
     assert_eq!((status, &reply["error"]), (503, &json!(true)), "{reply}");
     assert!(reply["msg"].as_str().unwrap().contains("may have obeyed"), "{reply}");
     heard(gateway.web(), "mains").await;

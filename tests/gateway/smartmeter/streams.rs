@@ -9,8 +9,7 @@ use super::{command, dialled, heard};
 use crate::support::Site;
 
 /// RMS values of a SmartMeter, ten a second.
-const STREAM: &str =
-    "    poll: 1h\n    stream: {rate: 10, measures: \"v,i_RMS\"}\n";
+const STREAM: &str = "    poll: 1h\n    stream: {rate: 10, measures: \"v,i_RMS\"}\n";
 const VALUES: [f32; 6] = [230.1, 231.4, 229.3, 4000.0, 950.0, 120.0];
 
 fn asked() -> Value {
@@ -84,7 +83,8 @@ async fn a_stream_is_asked_for_again_after_each_reconnect() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_starts_what_the_configuration_does_not() {
-    let payload = json!({"cmd": "sample", "payload": {"type": "TCP", "rate": 10, "measures": "v,i_RMS"}});
+    let payload =
+        json!({"cmd": "sample", "payload": {"type": "TCP", "rate": 10, "measures": "v,i_RMS"}});
     let script = Script::of("dialog_sampling.jsonl");
     let device = Device::start(script).await;
     let site = Site::new(&dialled("mains", device.address, "    poll: 1h\n"));

@@ -194,7 +194,8 @@ fn a_restart_ends_the_connection_and_was_done() {
 #[test]
 fn a_stream_that_is_refused_is_asked_for_again_with_pauses() {
     let mut stage = Stage::known(Some(Stream::default()));
-    let sample = r#"{"cmd":"sample","payload":{"type":"TCP","rate":4000,"prefix":true,"flowCtr":false}}"#;
+    let sample =
+        r#"{"cmd":"sample","payload":{"type":"TCP","rate":4000,"prefix":true,"flowCtr":false}}"#;
     assert_eq!(stage.sent(), [sample]);
     let mut times = 1;
     for _ in 0..120 {
