@@ -11,6 +11,7 @@ mod files;
 mod journal;
 mod ports;
 mod reach;
+mod recordings;
 mod serial;
 
 use std::fmt;
@@ -66,6 +67,7 @@ pub fn examine(loaded: &Loaded) -> Report {
     configuration(loaded, &mut report);
     data_dir::examine(&config.data_dir, &running, &mut report);
     journal::examine(&config.data_dir, &mut report);
+    recordings::examine(config, &mut report);
     ports::examine(config, &running, &mut report);
     serial::examine(config, &running, &mut report);
     reach::examine(config, &running, &mut report);

@@ -103,7 +103,7 @@ pub struct Record {
     pub rotate_size: ByteSize,
     /// Recording pauses while less than this is free on the disk.
     pub keep_free: ByteSize,
-    /// What all files of the directory may take; above it the oldest go. 0: no limit but `keep_free`.
+    /// What the meter's files may take; above it the oldest go. 0: no limit but `keep_free`.
     pub size: ByteSize,
 }
 

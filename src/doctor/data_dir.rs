@@ -34,11 +34,11 @@ pub(super) fn examine(data_dir: &Path, running: &Running, report: &mut Report) {
     disk(there, &subject, report);
 }
 
-fn or_here(path: &Path) -> &Path {
+pub(super) fn or_here(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
-fn whose(path: &Path) -> String {
+pub(super) fn whose(path: &Path) -> String {
     Ownership::of(path).map_or_else(
         |_| String::new(),
         |of| {
@@ -111,7 +111,7 @@ fn disk(there: &Path, subject: &str, report: &mut Report) {
     }
 }
 
-fn megabytes(bytes: u64) -> String {
+pub(super) fn megabytes(bytes: u64) -> String {
     if bytes < 10_000_000 {
         format!("{:.1} MB", bytes as f64 / 1e6)
     } else {

@@ -42,6 +42,9 @@ fn addresses(config: &Config) -> Vec<(String, SocketAddr)> {
         if let Link::Listen(listen) = &meter.link {
             add(&format!("meters[{at}].link.listen"), &listen.addresses.0);
         }
+        if let Some(relay) = meter.stream.as_ref().and_then(|stream| stream.relay) {
+            add(&format!("meters[{at}].stream.relay"), &[relay]);
+        }
     }
     found
 }

@@ -4,6 +4,7 @@
 //! what is a default). It passes over what could not be read, since that is a mistake already.
 
 mod access;
+mod consumers;
 pub(super) mod external;
 mod fluksometer;
 mod history;

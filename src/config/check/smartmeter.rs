@@ -35,6 +35,7 @@ impl Check<'_> {
         self.base_topics(key, meter);
         if let Some(stream) = &meter.stream {
             self.stream(&format!("{key}.stream"), meter, stream);
+            self.consumers(key, meter);
         }
     }
 
