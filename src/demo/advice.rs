@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::smartmeters::RATE;
 use crate::gateway::Addresses;
 
 pub(super) fn advice(addresses: &Addresses) -> String {
@@ -29,6 +30,14 @@ pub(super) fn advice(addresses: &Addresses) -> String {
              mosquitto_pub {to} -t powermeter/demo-smartmeter/cmd -m '{{\"cmd\":\"info\"}}'\n  \
              mosquitto_pub {to} -t powermeter/demo-powermeter/switch -m off\n",
             ""
+        );
+    }
+    // Configured streams stand before the demo's.
+    if let Some(relay) = addresses.relays.last() {
+        let _ = write!(
+            text,
+            "\nTen seconds of voltages and currents of the three lines, in V and mA (package ffmpeg):\n  \
+             ffmpeg -f f32le -ar {RATE} -ac 6 -i tcp://{relay} -t 10 -c:a pcm_f32le lines.wav\n"
         );
     }
     if let Some(web) = addresses.web.first() {

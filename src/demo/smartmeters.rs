@@ -48,7 +48,7 @@ impl Smartmeters {
             Some(Link::Connect(simulator.address()?.to_string().parse().ok()?))
         };
         let smartmeter = dialled(&self.smartmeter).map(|link| Meter {
-            stream: Some(Stream { rate: RATE, ..Stream::default() }),
+            stream: Some(Stream { rate: RATE, relay: Some(any_port()), ..Stream::default() }),
             channels: [("l1", "Phase 1"), ("l2", "Phase 2"), ("l3", "Phase 3")]
                 .map(|(key, name)| {
                     let name = Some(name.to_owned());
@@ -110,8 +110,11 @@ async fn build(kind: SmartKind, ways: SmartWays) -> Result<SmartSimulator, Simul
 }
 
 fn listening() -> SmartWays {
-    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    SmartWays { listen: Some(any_port), ..SmartWays::default() }
+    SmartWays { listen: Some(any_port()), ..SmartWays::default() }
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
 fn entry(name: &str, link: Link) -> Meter {
@@ -125,6 +128,6 @@ fn entry(name: &str, link: Link) -> Meter {
 }
 
 /// Samples a second: enough for all that is reckoned from them, and light on a small computer.
-const RATE: u32 = 1000;
+pub(super) const RATE: u32 = 1000;
 /// From one measurement over MQTT to the next.
 const EVERY: Duration = Duration::from_secs(2);
