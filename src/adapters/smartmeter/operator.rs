@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use meter_protocols::smartmeter::Kind;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -80,8 +81,30 @@ async fn perform(
         // The dictionary never comes that way: what the gateway knows has to do.
         return Ok(Answer::new());
     }
+    if command.name == "poll" {
+        return poll(switchboard, serial, way, kind).await;
+    }
     let request = requests::parse(command, kind)?;
     switchboard.ask(serial, way, request).await
+}
+
+/// What the meter measures at this moment: each value is asked for by a command of its own.
+async fn poll(
+    switchboard: &Switchboard,
+    serial: &str,
+    way: Way,
+    kind: Kind,
+) -> Result<Answer, CommandError> {
+    let mut answer = Answer::new();
+    for name in ["getPower", "getVoltage", "getCurrent"] {
+        let command = Command { name: name.to_owned(), arguments: serde_json::Map::new() };
+        let mut part = switchboard.ask(serial, way, requests::parse(&command, kind)?).await?;
+        // Each has its own unit; those of the answers are fixed: W, var, VA, V and mA.
+        part.remove("unit");
+        answer.extend(part);
+    }
+    answer.insert("unit".to_owned(), "W/var/VA/V/mA".into());
+    Ok(answer)
 }
 
 /// Jobs that may wait to be looked at.

@@ -81,3 +81,20 @@ async fn a_powermeter_is_asked_everything() {
 async fn log_lines_and_small_pieces_make_no_difference() {
     every_command_of("dialog_noisy.jsonl", "mains").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_asks_the_meter_for_what_is_so_now() {
+    let device = Device::start(Script::of("dialog_smartmeter.jsonl")).await;
+    let site = Site::new(&dialled("mains", device.address, "    poll: 1h\n"));
+    let gateway = site.start().await;
+    heard(gateway.web(), "mains").await;
+    let asked = || device.lines.all().iter().filter(|line| line.contains("getPower")).count();
+    let before = asked();
+    let reply = command(gateway.web(), "mains", &json!({"cmd": "poll"})).await;
+    assert_eq!(reply["error"], json!(false), "{reply}");
+    for key in ["activePower", "voltage", "current"] {
+        assert_eq!(reply[key].as_array().map(Vec::len), Some(3), "{key} of {reply}");
+    }
+    assert_eq!(asked(), before + 1);
+    gateway.stop().await;
+}
