@@ -34,9 +34,13 @@ impl Known {
         length <= packet::LONGEST && usize::from(length).is_multiple_of(self.sample_bytes.max(1))
     }
 
-    /// Whether a header found at no boundary can be one: its length and number are what they would be.
-    fn is_plausible(&self, header: Header) -> bool {
-        header.length > 0 && self.is_length(header.length) && self.is_number(header)
+    /// Why a header can be none. One that is found after something was passed over has to have the number
+    /// that it would have, and a length.
+    fn refusal(&self, header: Header) -> Option<SkipReason> {
+        if !self.is_length(header.length) || (self.lost && header.length == 0) {
+            return Some(SkipReason::Length(header.length));
+        }
+        (self.lost && !self.is_number(header)).then_some(SkipReason::Number(header.number))
     }
 
     fn is_number(&self, header: Header) -> bool {
@@ -74,11 +78,8 @@ pub(super) fn judge(held: &[u8], scanned: usize, quiet: bool, known: &Known) -> 
 
 fn judge_packet(held: &[u8], quiet: bool, known: &Known) -> Judged {
     let Some(header) = Header::read(held) else { return wait(held, 0, quiet) };
-    if !known.is_length(header.length) || (known.lost && header.length == 0) {
-        return Judged::Skip(next_boundary(held), SkipReason::Length(header.length));
-    }
-    if known.lost && !known.is_plausible(header) {
-        return Judged::Skip(next_boundary(held), SkipReason::Number(header.number));
+    if let Some(reason) = known.refusal(header) {
+        return Judged::Skip(next_boundary(held), reason);
     }
     let end = HEADER + usize::from(header.length);
     let inner = |end: usize| inner_boundary(held, end, quiet, header, known);

@@ -9,7 +9,7 @@
 //! * `packet.rs`: [`Packet`]; `sequence.rs`: what was lost of them, and their order
 //! * `log.rs`: [`LogLine`]
 //! * `command/`: [`Command`]; `reply.rs`: [`Message`], [`Reply`]; `info.rs`: [`Info`]
-//! * `sample.rs`: [`SampleRequest`], [`SampleReply`], [`StopSummary`]; `layout.rs`: [`Layout`]
+//! * `request.rs`: [`SampleRequest`]; `sample.rs`: [`SampleReply`], [`StopSummary`]; `layout.rs`: [`Layout`]
 //! * `mqtt.rs`: what a meter publishes on a broker
 //! * `values.rs`: [`Values`]; `kind.rs`: [`Kind`]
 //!
@@ -28,6 +28,7 @@ pub mod mqtt;
 mod packet;
 mod raw;
 mod reply;
+mod request;
 mod sample;
 mod sequence;
 mod skipped;
@@ -41,9 +42,8 @@ pub use layout::{Layout, Quantity, StreamChannel};
 pub use log::{LogLevel, LogLine, Quality};
 pub use packet::{BadDatagram, Packet, values as floats};
 pub use reply::{Message, Reply, line, mask};
-pub use sample::{
-    BUFFER, Conn, Measures, SMART_RATES, SampleReply, SampleRequest, StopSummary, chunk_size,
-};
+pub use request::{BUFFER, Conn, Measures, SMART_RATES, SampleRequest};
+pub use sample::{SampleReply, StopSummary, chunk_size};
 pub use sequence::{Reorder, Sequence, Verdict};
 pub use skipped::{Beginning, FrameError, SkipReason};
 pub use values::Values;

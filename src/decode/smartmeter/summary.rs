@@ -16,6 +16,16 @@ pub(super) enum Framing {
     Udp,
 }
 
+impl Framing {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Framed => "framed",
+            Self::Raw => "raw",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 /// Samples of one layout, in one or more recordings.
 pub(super) struct Summary {
     pub(super) framing: Framing,
@@ -283,14 +293,7 @@ impl Summary {
         put("rate_hz", self.rate_hz.map_or(Value::Null, whole));
         statistics.write(&mut all);
         let mut put = |key: &str, value: Value| all.insert(key.to_owned(), value);
-        put(
-            "framing",
-            json!(match self.framing {
-                Framing::Framed => "framed",
-                Framing::Raw => "raw",
-                Framing::Udp => "udp",
-            }),
-        );
+        put("framing", json!(self.framing.name()));
         if self.framing == Framing::Raw {
             if statistics.rest() > 0 {
                 put("bytes_behind_last_sample", json!(statistics.rest()));

@@ -2,6 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::limits::{
+    SERVER_BYTES, TIME_SERVER_BYTES, USER_BYTES, WIFI_BYTES, check_factor, check_name,
+    check_server, check_text,
+};
 use super::{Command, CommandError};
 use crate::smartmeter::{Kind, LogLevel, SampleRequest};
 
@@ -346,66 +350,5 @@ fn payload<const N: usize>(keys: [(&str, Value); N]) -> Map<String, Value> {
     keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-fn check_name(name: &str) -> Result<(), CommandError> {
-    let refused = |reason| Err(CommandError::Name(name.to_owned(), reason));
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if name.is_empty() || !name.bytes().all(is_letter) {
-        return refused("it has to be of letters, digits, - and _");
-    }
-    if name.len() > NAME_BYTES {
-        return refused("it is longer than the 19 bytes that a meter keeps");
-    }
-    if ["state", "cmd", "sample", "switch", "switchTS"].contains(&name) {
-        return refused("its topics would be those of every meter");
-    }
-    Ok(())
-}
-
-/// A text with a length that the meter keeps, without control characters.
-fn check_text(what: &str, text: &str, least: usize, limit: usize) -> Result<(), CommandError> {
-    if text.len() < least {
-        return Err(CommandError::Invalid(format!("{what} is empty")));
-    }
-    if text.len() > limit {
-        return Err(CommandError::TooLong { what: what.to_owned(), length: text.len(), limit });
-    }
-    match text.chars().any(char::is_control) {
-        true => Err(CommandError::Invalid(format!("{what} has a control character"))),
-        false => Ok(()),
-    }
-}
-
-fn check_server(server: &str, limit: usize) -> Result<(), CommandError> {
-    let what = format!("the address {server:?}");
-    check_text(&what, server, 1, limit)?;
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
-    match server.bytes().all(is_letter) {
-        true => Ok(()),
-        false => Err(CommandError::Invalid(format!("{what} is no address of a host"))),
-    }
-}
-
-fn check_factor(key: &'static str, factor: f64) -> Result<(), CommandError> {
-    match (0.5..=2.0).contains(&factor.abs()) {
-        true => Ok(()),
-        false => Err(CommandError::Wrong {
-            command: "calibration".into(),
-            key,
-            value: factor.to_string(),
-            wanted: "0.5 to 2.0, either way round".into(),
-        }),
-    }
-}
-
-/// The longest name (protocol note, section 2.5: the store holds 20 bytes with its end).
-const NAME_BYTES: usize = 19;
-/// The longest name or password of a network: each less than 20.
-const WIFI_BYTES: usize = 19;
-/// The longest address of a broker or stream server.
-const SERVER_BYTES: usize = 16;
-/// The longest address of a time server.
-const TIME_SERVER_BYTES: usize = 24;
-/// The longest user or password for a broker: what the line has room for.
-const USER_BYTES: usize = 64;
 /// What the meter's send buffer for `reqSamples` holds of samples.
 const REQUEST_BYTES: usize = 1029;

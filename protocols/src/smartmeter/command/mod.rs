@@ -1,12 +1,14 @@
 //! Commands to a meter: one line of JSON each, checked before it goes out.
 //!
-//! * `make.rs`: a function for each, with the limits of its arguments
-//! * `json.rs`: what users send, by name
+//! * `make.rs`: a function for each; `limits.rs`: what its arguments can be
+//! * `json.rs`: what users send, by name; `arguments.rs`: what stands beside the name
 //! * `table.rs`: how long each takes, what blocks it
 //! * `error.rs`: what is wrong with one, in words
 
+mod arguments;
 mod error;
 mod json;
+mod limits;
 mod make;
 mod table;
 
