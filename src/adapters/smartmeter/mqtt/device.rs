@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant};
 use super::reader::HOLD;
 use super::said::Sampled;
 use crate::adapters::smartmeter::{
-    Energy, EnergyUnit, EntrySettings, Frame, Line, Measured, Presence, Second,
+    Energy, EnergyUnit, EntrySettings, Frame, Line, Measured, Presence,
 };
 use crate::config::meter::{self, EnergySource};
 use crate::model::Model;
@@ -98,7 +98,7 @@ impl Device {
             Sampled::Measurement(measurement, looks) => {
                 self.sampling = false;
                 self.kind = self.kind.or(looks.kind);
-                self.measurement = Some(measurement);
+                self.measurement = Some(*measurement);
             }
             Sampled::Sampling(on) => self.sampling = on,
             Sampled::Other => {}

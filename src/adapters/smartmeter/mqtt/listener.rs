@@ -171,7 +171,7 @@ impl Listener {
         streaming: &mut Streaming,
     ) -> bool {
         match work {
-            Work::Frame(frame) => return self.hand_on(vec![frame]).await,
+            Work::Frame(frame) => return self.hand_on(vec![*frame]).await,
             Work::Streamed(name, kind, sample) => {
                 let entry = self.shared.roster.entry(&name, self.surroundings.link);
                 let frames = streaming.take(&name, kind, &entry, &sample, Instant::now());
