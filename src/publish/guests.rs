@@ -118,3 +118,46 @@ const REMEMBERED: Duration = Duration::from_secs(2);
 const MOST_REPLIES: usize = 256;
 /// Every five seconds while it is idle; one message may be lost on the way.
 const SUMMED: Duration = Duration::from_secs(12);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_is_found_before_and_after_it_is_waited_for_and_once() {
+        let guests = Guests::default();
+        let name: Arc<str> = "powermeter27".into();
+        guests.reply(&name, Some("switch".to_owned()), Ok(Answer::new()));
+        guests.reply(&name, Some("mdns".to_owned()), Err(CommandError::Busy));
+        assert_eq!(guests.replied(&name, "switch").await, Ok(Answer::new()));
+        assert_eq!(guests.replied(&name, "mdns").await, Err(CommandError::Busy));
+        let second = Duration::from_secs(1);
+        assert!(tokio::time::timeout(second, guests.replied(&name, "switch")).await.is_err());
+        let waiting = guests.replied(&name, "switch");
+        let late = async {
+            tokio::task::yield_now().await;
+            guests.reply(&"other".into(), Some("switch".to_owned()), Err(CommandError::Busy));
+            guests.reply(&name, Some("switch".to_owned()), Ok(Answer::new()));
+        };
+        assert_eq!(tokio::join!(waiting, late).0, Ok(Answer::new()));
+        // An old one answers nothing that is asked now.
+        guests.reply(&name, Some("stop".to_owned()), Ok(Answer::new()));
+        tokio::time::advance(REMEMBERED).await;
+        assert!(tokio::time::timeout(second, guests.replied(&name, "stop")).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_not_summed_up_for_a_while_does_not() {
+        let guests = Guests::default();
+        let name: Arc<str> = "smartmeter001".into();
+        guests.arrive(&name);
+        assert!(guests.is_there(&name) && !guests.sums(&name));
+        guests.sum(&name);
+        guests.arrive(&name);
+        assert!(guests.sums(&name));
+        tokio::time::advance(SUMMED).await;
+        assert!(guests.is_there(&name) && !guests.sums(&name));
+        guests.leave(&name);
+        assert!(!guests.is_there(&name));
+    }
+}

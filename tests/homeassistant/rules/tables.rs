@@ -229,6 +229,8 @@ pub(crate) const CLASSES: &[Class] = &[
     ("gas", &["CCF", "ft³", "m³", "L", "MCF"], TOTAL),
     ("humidity", &["%"], MOMENTARY),
     ("illuminance", &["lx"], MOMENTARY),
+    ("apparent_power", &["mVA", "VA", "kVA"], MOMENTARY),
+    ("reactive_power", &["mvar", "var", "kvar"], MOMENTARY),
     ("power", &["mW", "W", "kW", "MW", "GW", "TW"], MOMENTARY),
     // Without a unit, or in percent.
     ("power_factor", &["", "%"], MOMENTARY),
