@@ -10,7 +10,8 @@ use tokio::time::{Duration, Instant};
 
 use super::Session;
 use super::turns::By;
-use crate::adapters::smartmeter::stream::{Second, Setup, Stream};
+use crate::adapters::smartmeter::setup::Setup;
+use crate::adapters::smartmeter::stream::{Second, Stream};
 use crate::command::CommandError;
 use crate::config::stream::{Measures, Over, Start, Stream as Wanted};
 use crate::model::Timestamp;
