@@ -341,6 +341,10 @@ impl Session {
     pub(super) fn end_stream(&mut self, sent: Option<u64>, now: Instant, at: Timestamp) {
         let rest = self.end_apart();
         let Some(mut on) = self.sampling.on.take() else { return };
+        if on.got_data && now.duration_since(on.began) > STEADY {
+            self.sampling.pause.reset();
+            self.sampling.told = None;
+        }
         for packet in &rest {
             on.stream.packet(packet.number, &packet.payload, at);
         }
