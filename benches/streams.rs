@@ -131,6 +131,7 @@ fn send(devices: &mut [Device], time: Duration, stall: Duration) -> Duration {
             return worst;
         }
         let stalled = (from..from + stall).contains(&passed);
+        devices.iter().for_each(|device| device.stall(stalled));
         if !stalled {
             for device in &mut *devices {
                 worst = worst.max(device.send(passed));

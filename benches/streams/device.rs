@@ -22,6 +22,8 @@ pub(crate) struct Device {
     /// Whoever sends has it whole: nothing gets into the middle of a packet.
     stream: Arc<Mutex<TcpStream>>,
     sampling: Arc<AtomicBool>,
+    /// The network stands still.
+    stalled: Arc<AtomicBool>,
     /// Whole cycles of samples, and a packet more, so that a packet is always one piece of it.
     table: Vec<u8>,
     cycle: usize,
@@ -111,18 +113,25 @@ impl Device {
         let own = stream.try_clone().expect("a second handle");
         let stream = Arc::new(Mutex::new(stream));
         let (replies, flag) = (Arc::clone(&stream), Arc::clone(&sampling));
+        let stalled = Arc::new(AtomicBool::new(false));
+        let still = Arc::clone(&stalled);
         std::thread::Builder::new()
             .stack_size(64 * 1024)
-            .spawn(move || obey(own, &replies, kind, number, &flag))
+            .spawn(move || obey(own, &replies, kind, number, (&flag, &still)))
             .expect("a thread for each meter");
         let cycle = kind.rate() as usize / 50;
         let frames = cycle + kind.packet_frames();
         let table = (0..frames).flat_map(|n| kind.frame(n)).collect();
-        Device { kind, stream, sampling, table, cycle, packet: Vec::new(), packets: 0 }
+        Device { kind, stream, sampling, stalled, table, cycle, packet: Vec::new(), packets: 0 }
     }
 
     pub(crate) fn is_sampling(&self) -> bool {
         self.sampling.load(Ordering::Acquire)
+    }
+
+    /// The network stands still, or not any more.
+    pub(crate) fn stall(&self, still: bool) {
+        self.stalled.store(still, Ordering::Release);
     }
 
     /// Sends every packet that is due `passed` after the start, each by itself. Returns how long the last
@@ -167,7 +176,7 @@ fn obey(
     replies: &Mutex<TcpStream>,
     kind: Kind,
     number: usize,
-    sampling: &AtomicBool,
+    (sampling, stalled): (&AtomicBool, &AtomicBool),
 ) {
     for line in BufReader::new(stream).lines() {
         let Ok(line) = line else { return };
@@ -183,6 +192,9 @@ fn obey(
             let name = line.split('"').nth(3).unwrap_or_default();
             format!("Info:{{\"error\":true,\"cmd\":\"{name}\",\"msg\":\"not in this bench\"}}\r\n")
         };
+        while stalled.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let mut replies = replies.lock().expect("nobody panics with it");
         if replies.write_all(reply.as_bytes()).is_err() {
             return;

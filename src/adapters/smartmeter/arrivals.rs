@@ -48,11 +48,29 @@ impl Arrivals {
     }
 }
 
+/// The last message of a stream by messages: when it was sent, and when it came.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Messages(Option<(f64, Timestamp)>);
+
+impl Messages {
+    /// How many messages are missing before one that was sent then. A clock that was set says nothing
+    /// about that: the time between arrivals has to agree.
+    pub(super) fn missing(&mut self, sent: f64, now: Timestamp, rate_hz: f64) -> Option<u64> {
+        let (before, arrival) = self.0.replace((sent, now))?;
+        let passed = sent - before;
+        let agrees = (now.since(arrival).as_secs_f64() - passed).abs() < CLOCK_SET_S;
+        let steps = (passed * rate_hz).round();
+        (agrees && steps >= 2.0).then_some(steps as u64 - 1)
+    }
+}
+
 fn after(now: Timestamp) -> Timestamp {
     Timestamp(now.0.saturating_add(STRETCH_MS))
 }
 
 const LATE_MS: i64 = 3_000;
+/// Messages do not wait longer than this on their way.
+const CLOCK_SET_S: f64 = 2.0;
 /// Longer than any meter's buffer lasts, at rates that fill it.
 const STRETCH_MS: i64 = 300_000;
 

@@ -52,6 +52,8 @@ pub(crate) use operator::Operator;
 pub(crate) use session::{Context, Told};
 pub(crate) use settings::{EntrySettings, POLL, Plan, Roster};
 #[allow(unused_imports, reason = "for those who hear devices elsewhere")]
-pub(crate) use stream::{Scales, Second, Setup, Stream, Summary};
+pub(crate) use setup::{Scales, Setup};
+#[allow(unused_imports, reason = "for those who hear devices elsewhere")]
+pub(crate) use stream::{Second, Stream, Summary};
 #[allow(unused_imports, reason = "for those who hear devices elsewhere")]
 pub(crate) use switchboard::{Ask, Registration, Switchboard, Way};

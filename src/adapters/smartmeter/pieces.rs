@@ -17,7 +17,6 @@ pub(super) struct Pieces {
     /// The frame behind the last that was taken, wanted or not.
     end: u64,
     samples: Vec<f32>,
-    wanted: bool,
 }
 
 impl Pieces {
@@ -25,7 +24,6 @@ impl Pieces {
         waveforms.send(&serial, &Wave::Begun(Arc::clone(&info)));
         let frames = (info.rate_hz / 10.0).ceil().max(1.0) as usize;
         Pieces {
-            wanted: waveforms.wanted(&serial),
             size: frames * info.channels.len().max(1),
             serial,
             info,
@@ -41,14 +39,9 @@ impl Pieces {
         let frames = (samples.len() / self.info.channels.len().max(1)) as u64;
         let gap = first != self.end;
         self.end = first + frames;
-        let before = std::mem::replace(&mut self.wanted, self.waveforms.wanted(&self.serial));
-        if !self.wanted {
+        if !self.waveforms.wanted(&self.serial) {
             self.samples = Vec::new();
             return;
-        }
-        if !before {
-            // Whoever came in the middle of it has to know what it is a piece of.
-            self.waveforms.send(&self.serial, &Wave::Begun(Arc::clone(&self.info)));
         }
         if gap {
             self.flush();

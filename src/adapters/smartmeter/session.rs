@@ -150,7 +150,7 @@ impl Session {
     pub(super) fn poll_timeout(&self) -> Instant {
         let life = self.life_deadline();
         let others = [
-            self.turns.deadline(),
+            self.turns.deadline(self.buffered()),
             self.work_due(),
             self.sampling_deadline(),
             self.measuring_deadline(),

@@ -8,45 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use meter_protocols::mains::{Cut, Rows, Windows, read_f32_le};
 
-use super::arrivals::Arrivals;
+use super::arrivals::{Arrivals, Messages};
 use super::pieces::Pieces;
+use super::setup::Setup;
 use super::window::{Columns, Window};
 use super::{Energy, Measured};
 use crate::bus::Waveforms;
 use crate::metrics::{Held, Metrics};
-use crate::model::{Channel, DeviceId, StreamInfo, Timestamp, WaveChannel, WaveKind};
-
-/// What a stream is, before its first sample.
-#[derive(Debug, Clone)]
-pub(crate) struct Setup {
-    /// The name that the device has given itself.
-    pub(crate) serial: Arc<str>,
-    /// The meter.
-    pub(crate) device: DeviceId,
-    /// The name that the gateway gives it.
-    pub(crate) name: Arc<str>,
-    /// What a frame has, in order.
-    pub(crate) channels: Arc<[WaveChannel]>,
-    /// Frames a second, above 0.
-    pub(crate) rate_hz: f64,
-    /// Frames in a packet that is not the last: so many are lost with one.
-    pub(crate) packet_frames: u64,
-    /// The meter's own time of frame 0, Unix seconds.
-    pub(crate) start: Option<f64>,
-    /// The factors of the configuration.
-    pub(crate) scales: Scales,
-    /// The meter counts no energy, so powers are integrated.
-    pub(crate) energy: bool,
-}
-
-/// Factors of voltages and currents.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Scales {
-    /// Of `l1` to `l3`.
-    pub(crate) lines: [(f64, f64); 3],
-    /// Of `line`: the only one of a PowerMeter.
-    pub(crate) line: (f64, f64),
-}
+use crate::model::{StreamInfo, Timestamp};
 
 /// What about a second of a stream comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -221,6 +190,7 @@ impl Stream {
     }
 
     /// What it has come to so far.
+    #[cfg(test)]
     pub(crate) fn summary(&self) -> Summary {
         Summary { bad_samples: self.summary.bad_samples + self.window.bad(), ..self.summary }
     }
@@ -342,50 +312,6 @@ impl Stream {
     }
 }
 
-/// The last message of a stream by messages: when it was sent, and when it came.
-#[derive(Debug, Clone, Copy, Default)]
-struct Messages(Option<(f64, Timestamp)>);
-
-impl Messages {
-    /// How many messages are missing before one that was sent then. A clock that was set says nothing
-    /// about that: the time between arrivals has to agree.
-    fn missing(&mut self, sent: f64, now: Timestamp, rate_hz: f64) -> Option<u64> {
-        let (before, arrival) = self.0.replace((sent, now))?;
-        let passed = sent - before;
-        let agrees = (now.since(arrival).as_secs_f64() - passed).abs() < CLOCK_SET_S;
-        let steps = (passed * rate_hz).round();
-        (agrees && steps >= 2.0).then_some(steps as u64 - 1)
-    }
-}
-
-impl Scales {
-    fn of(&self, channel: Channel) -> (f64, f64) {
-        match channel {
-            Channel::L(line @ 1..=3) => self.lines[usize::from(line) - 1],
-            _ => self.line,
-        }
-    }
-
-    fn factors(&self, channels: &[WaveChannel]) -> Option<Vec<f32>> {
-        let factor = |one: &WaveChannel| {
-            let (v, i) = self.of(one.channel);
-            match one.kind {
-                WaveKind::Voltage | WaveKind::VoltageRms => v as f32,
-                WaveKind::Current | WaveKind::CurrentRms => i as f32,
-                WaveKind::Active | WaveKind::Reactive => (v * i) as f32,
-            }
-        };
-        let factors: Vec<f32> = channels.iter().map(factor).collect();
-        factors.iter().any(|factor| *factor != 1.0).then_some(factors)
-    }
-}
-
-impl Default for Scales {
-    fn default() -> Scales {
-        Scales { lines: [(1.0, 1.0); 3], line: (1.0, 1.0) }
-    }
-}
-
 /// The meter's own start, if its clock is right, else now.
 fn trusted(start: Option<f64>, now: Timestamp) -> Timestamp {
     start
@@ -395,8 +321,6 @@ fn trusted(start: Option<f64>, now: Timestamp) -> Timestamp {
 }
 
 static STREAMS: AtomicU64 = AtomicU64::new(1);
-/// Messages do not wait longer than this on their way.
-const CLOCK_SET_S: f64 = 2.0;
 const TRUST_MS: u64 = 60_000;
 /// Below there is no mains on a line.
 const LIVE_V: f64 = 15.0;

@@ -63,7 +63,7 @@ impl Session {
         }
         let keepalive = self.life.last_keepalive + KEEPALIVE;
         match self.life.probe {
-            Some(sent) => keepalive.min(sent + PROBE),
+            Some(sent) => keepalive.min(sent + PROBE.max(self.buffered())),
             None => keepalive.min(self.life.last_byte + self.patience()),
         }
     }
@@ -79,13 +79,18 @@ impl Session {
             return self.watch_hello(now);
         }
         match self.life.probe {
-            Some(sent) if now >= sent + PROBE => {
+            Some(sent) if now >= sent + PROBE.max(self.buffered()) => {
                 self.finish("the meter has said nothing for too long, not even to `?`");
             }
             None if now >= self.life.last_byte + self.patience() => self.probe(now),
             _ if now >= self.life.last_keepalive + KEEPALIVE => self.send(b"!\n".to_vec(), now),
             _ => {}
         }
+    }
+
+    /// Whether the device was asked whether it lives, and has not answered yet.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.life.probe.is_some()
     }
 
     /// Asks whether the device lives.

@@ -10,7 +10,8 @@ use tokio::time::{Duration, Instant};
 
 use super::Session;
 use super::turns::By;
-use crate::adapters::smartmeter::stream::{Second, Setup, Stream};
+use crate::adapters::smartmeter::setup::Setup;
+use crate::adapters::smartmeter::stream::{Second, Stream};
 use crate::command::CommandError;
 use crate::config::stream::{Measures, Over, Start, Stream as Wanted};
 use crate::model::Timestamp;
@@ -51,6 +52,8 @@ struct On {
     /// It was asked whether it lives.
     probed: Option<Instant>,
     rtc: bool,
+    /// How long the device can keep what it samples while the network stands still.
+    buffer: Duration,
 }
 
 impl Sampling {
@@ -198,6 +201,7 @@ impl Session {
             paused: reply.flow_control,
             probed: None,
             rtc: self.life.rtc,
+            buffer: buffer(reply),
         });
         self.not_busy();
         let (serial, rate, measures) = (self.serial(), reply.rate_hz, reply.layout.measures());
@@ -429,19 +433,29 @@ impl Session {
 
     pub(super) fn sampling_deadline(&self) -> Option<Instant> {
         let on = self.sampling.on.as_ref().filter(|on| !on.paused)?;
-        Some(on.probed.map_or(on.last_data + on.patience(), |probed| probed + NO_DATA))
+        match on.probed {
+            None => Some(on.last_data + on.patience()),
+            Some(probed) => (!self.is_unanswered()).then_some(probed + NO_DATA),
+        }
+    }
+
+    /// How long a device that samples and does not answer may have its samples for us all the same:
+    /// closing the connection would lose what it keeps.
+    pub(super) fn buffered(&self) -> Duration {
+        self.sampling.on.as_ref().map_or(Duration::ZERO, |on| on.buffer)
     }
 
     /// Whether samples still come.
     pub(super) fn watch_stream(&mut self, now: Instant, at: Timestamp) {
+        let unanswered = self.is_unanswered();
         let Some(on) = self.sampling.on.as_mut().filter(|on| !on.paused) else { return };
         match on.probed {
             None if now >= on.last_data + on.patience() => {
                 on.probed = Some(now);
                 self.probe(now);
             }
-            // It would have been closed had it not answered at all.
-            Some(probed) if now >= probed + NO_DATA => {
+            // It answers, so it is not the network.
+            Some(probed) if now >= probed + NO_DATA && !unanswered => {
                 let dry = on.got_data && !on.rtc;
                 self.dried_up(dry, now, at);
             }
@@ -471,6 +485,12 @@ impl On {
     fn patience(&self) -> Duration {
         NO_DATA + 2 * Duration::from_secs(self.slots.into())
     }
+}
+
+/// How long the device's memory lasts, but not for ever.
+fn buffer(reply: &SampleReply) -> Duration {
+    let bytes = reply.rate_hz * reply.layout.sample_bytes() as f64;
+    Duration::from_secs_f64((protocol::BUFFER as f64 / bytes.max(1.0)).min(LONGEST_STALL_S))
 }
 
 /// An argument of a command, within `payload`.
@@ -503,3 +523,5 @@ const STEADY: Duration = Duration::from_secs(60);
 const DRY: &str = "no samples come any more, though it answers";
 const NO_CLOCK: &str = "no samples come any more: it has no clock chip (rtc: false), and its firmware takes samples for one \
      second only then; p,q and v,i_RMS work";
+/// A meter that is gone for so long is gone, whatever it could keep.
+const LONGEST_STALL_S: f64 = 60.0;

@@ -55,8 +55,11 @@ pub(super) enum By {
 }
 
 impl Turns {
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.turn.as_ref().map(|turn| turn.deadline).or(self.fence.map(|sent| sent + FENCE))
+    pub(super) fn deadline(&self, buffered: Duration) -> Option<Instant> {
+        self.turn
+            .as_ref()
+            .map(|turn| turn.deadline)
+            .or(self.fence.map(|sent| sent + FENCE.max(buffered)))
     }
 
     /// How long the device may work on what was sent without a word.
@@ -230,7 +233,7 @@ impl Session {
                 By::Level | By::Stop => {}
             }
         }
-        if self.turns.fence.is_some_and(|sent| now >= sent + FENCE) {
+        if self.turns.fence.is_some_and(|sent| now >= sent + FENCE.max(self.buffered())) {
             self.finish("the meter has not answered a command, and `?` neither");
         }
     }

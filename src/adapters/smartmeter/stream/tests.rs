@@ -4,10 +4,11 @@ use std::f64::consts::{PI, SQRT_2};
 use proptest::prelude::*;
 
 use super::*;
+use crate::adapters::smartmeter::Scales;
 use crate::adapters::smartmeter::{Energy, Line};
 use crate::bus::Wave;
 use crate::metrics::Counter;
-use crate::model::Make;
+use crate::model::{Channel, DeviceId, Make, WaveChannel, WaveKind};
 
 const SERIAL: &str = "smartmeter001";
 const BEGIN: Timestamp = Timestamp(1_614_697_441_200);
