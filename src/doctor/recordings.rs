@@ -17,8 +17,7 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
         };
         let directory = config.data_dir.join(&record.directory);
         if !seen.contains(&directory) {
-            let subject =
-                format!("meters[{at}].stream.record.directory {}", directory.display());
+            let subject = format!("meters[{at}].stream.record.directory {}", directory.display());
             one(&subject, &directory, record.keep_free, report);
             seen.push(directory);
         }
@@ -28,7 +27,8 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
 fn one(subject: &str, directory: &Path, keep_free: ByteSize, report: &mut Report) {
     // A directory that is not there yet is made in the nearest one that is.
     let Some(there) = directory.ancestors().map(or_here).find(|dir| dir.exists()) else { return };
-    let advice = "write another stream.record.directory, or give this one to the user of the service";
+    let advice =
+        "write another stream.record.directory, or give this one to the user of the service";
     if !there.is_dir() {
         return report.problem(subject, format!("{} is a file", there.display()), advice);
     }
