@@ -383,7 +383,7 @@ fn where_samples_go_is_checked() {
     let text = |stream: &str| {
         format!(
             "broker: {{listen: 127.0.0.1:1883}}\nmeters:\n  - name: mains\n    kind: smartmeter\n    \
-             link: {{connect: 192.0.2.7}}\n    stream: {stream}\n"
+             link: {{connect: \"192.0.2.7:54321\"}}\n    stream: {stream}\n"
         )
     };
     for (stream, words) in [
@@ -391,7 +391,7 @@ fn where_samples_go_is_checked() {
         ("{record: {directory: \"\"}}", "is empty"),
         ("{record: {rotate: 0s}}", "too short"),
         ("{record: {rotate_size: 1kB}}", "too small"),
-        ("{record: {size: 3GB}}", "two files may take"),
+        ("{record: {size: 500MB}}", "two files may take"),
     ] {
         let mistakes = given(&text(stream)).mistakes();
         assert!(mistakes.iter().any(|one| one.contains(words)), "{stream}: {mistakes:#?}");
