@@ -4,6 +4,7 @@
 mod advice;
 mod fluksometers;
 mod port;
+mod smartmeters;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::task::Group;
 
 use advice::advice;
 use fluksometers::Fluksometers;
+use smartmeters::Smartmeters;
 
 /// Why the demo cannot begin, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,8 @@ pub async fn run(
     config.meters.extend(fluksometers.entries());
     let port = port::build().await?;
     config.meters.extend(port.address().and_then(port::entry));
+    let smartmeters = Smartmeters::build(&config).await?;
+    config.meters.extend(smartmeters.entries());
     config.meters.push(gem());
     let gateway = Gateway::build(&config).await?;
     let addresses = gateway.addresses().clone();
@@ -69,6 +73,7 @@ pub async fn run(
         Ok::<(), std::convert::Infallible>(())
     });
     fluksometers.spawn(&mut simulators, &addresses, &shutdown).await?;
+    smartmeters.spawn(&mut simulators, &addresses, &shutdown).await?;
     print(&advice(&addresses));
     let ended = gateway.run(shutdown).await;
     simulators.finish(Duration::from_secs(6)).await;

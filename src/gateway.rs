@@ -206,7 +206,8 @@ impl Gateway {
         let directory = Directory::new(expected.into_iter());
         let (router, commands) =
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
-        let router = router.with_guests(guests).with_recorders(recorders.orders());
+        let router = router.with_guests(guests);
+        let router = router.with_recorders(recorders.orders());
         let librarian = history.clone().map(|history| {
             let appearing = bus.subscribe(SYNC_QUEUE, metrics.dropped_updates.clone());
             let (link, meters) = (self.broker.link(), Arc::clone(&directory));

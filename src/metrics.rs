@@ -192,6 +192,21 @@ metrics! {
         "Requests for history over MQTT that were malformed, whole or in part.";
     history_blocks_sent: Counter = "meterbridge_history_blocks_sent_total",
         "Blocks of history that were published because somebody asked.";
+    smartmeter_quality: Counter = "meterbridge_smartmeter_quality_lines_total",
+        "Lines in which SmartMeters tell of trouble with their samples.";
+    smartmeter_late_replies: Counter = "meterbridge_smartmeter_late_replies_total",
+        "Replies of SmartMeters that came when nobody waited for them any more.";
+    streams: Gauge = "meterbridge_streams", "Streams of samples that are under way.";
+    stream_packets: Counter = "meterbridge_stream_packets_total",
+        "Numbered packets of samples that were received.";
+    stream_lost_packets: Counter = "meterbridge_stream_lost_packets_total",
+        "Packets of samples that were lost on the way, by the numbers of others.";
+    stream_frames: Counter = "meterbridge_stream_frames_total",
+        "Frames received: samples of every channel at one moment.";
+    stream_lost_frames: Counter = "meterbridge_stream_lost_frames_total",
+        "Frames that were lost on the way.";
+    stream_bad_samples: Counter = "meterbridge_stream_bad_samples_total",
+        "Samples that were no numbers, and were left out of every measurement.";
     relay_readers: Gauge = "meterbridge_relay_readers", "Readers of samples over TCP.";
     relay_refused: Counter = "meterbridge_relay_refused_total",
         "Readers of samples that were refused because all places were taken.";
@@ -210,21 +225,6 @@ metrics! {
         "Recordings that were removed because all took more than stream.record.size.";
     record_paused: Gauge = "meterbridge_record_paused",
         "Recorders that pause because the disk is nearly full.";
-    smartmeter_quality: Counter = "meterbridge_smartmeter_quality_lines_total",
-        "Lines in which SmartMeters tell of trouble with their samples.";
-    smartmeter_late_replies: Counter = "meterbridge_smartmeter_late_replies_total",
-        "Replies of SmartMeters that came when nobody waited for them any more.";
-    streams: Gauge = "meterbridge_streams", "Streams of samples that are under way.";
-    stream_packets: Counter = "meterbridge_stream_packets_total",
-        "Numbered packets of samples that were received.";
-    stream_lost_packets: Counter = "meterbridge_stream_lost_packets_total",
-        "Packets of samples that were lost on the way, by the numbers of others.";
-    stream_frames: Counter = "meterbridge_stream_frames_total",
-        "Frames received: samples of every channel at one moment.";
-    stream_lost_frames: Counter = "meterbridge_stream_lost_frames_total",
-        "Frames that were lost on the way.";
-    stream_bad_samples: Counter = "meterbridge_stream_bad_samples_total",
-        "Samples that were no numbers, and were left out of every measurement.";
     web_viewers: Gauge = "meterbridge_web_viewers", "Listeners at /api/events.";
     task_restarts: Counter = "meterbridge_task_restarts_total",
         "Times that a part of the gateway ended early and was started again.";

@@ -26,11 +26,7 @@ use crate::topic::{BridgeTopic, MeterState, Topic};
 
 /// Which adapter takes the commands of which make.
 #[derive(Debug, Clone, Default)]
-pub struct Routes {
-    makes: HashMap<Make, Route>,
-    /// Commands that are nothing to the meter itself, by make and name.
-    aside: HashMap<(Make, &'static str), Route>,
-}
+pub struct Routes(HashMap<Make, Route>);
 
 /// The way to one adapter.
 #[derive(Clone)]
@@ -51,23 +47,7 @@ impl Routes {
     /// The same, and also where `reach` says that a silent meter is connected: one whose real-time
     /// mode is off must be told by a command to speak again. `reach` must not block.
     pub fn add_reaching(&mut self, make: Make, jobs: Jobs, reach: Reach) {
-        self.makes.insert(make, Route { jobs, reach });
-    }
-
-    /// The command `name` for meters of this make goes to `jobs`, past everything else that is asked of
-    /// them and whether they can be heard or not.
-    pub fn add_aside(&mut self, make: Make, name: &'static str, jobs: Jobs) {
-        self.aside.insert((make, name), Route { jobs, reach: Arc::new(|_| true) });
-    }
-
-    /// The route of a command, with its name where it goes aside.
-    fn of(&self, make: Make, command: &str) -> Option<(&Route, Option<&'static str>)> {
-        let mut aside = self.aside.iter();
-        let aside = aside.find(|((of, name), _)| *of == make && *name == command);
-        match aside {
-            Some(((_, name), route)) => Some((route, Some(*name))),
-            None => Some((self.makes.get(&make)?, None)),
-        }
+        self.0.insert(make, Route { jobs, reach });
     }
 }
 
@@ -92,7 +72,7 @@ pub(super) struct Desk {
     out: Outbox,
     routes: Routes,
     recorders: Orders,
-    lanes: HashMap<(Make, Arc<str>, Option<&'static str>), mpsc::Sender<Waiting>>,
+    lanes: HashMap<(Make, Arc<str>), mpsc::Sender<Waiting>>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -157,7 +137,7 @@ impl Desk {
             Err(_) => command.arguments.is_empty(),
         };
         let reaches = |serial: &Arc<str>| {
-            let route = self.routes.makes.get(&Make::Smartmeter);
+            let route = self.routes.0.get(&Make::Smartmeter);
             route.is_some_and(|route| (route.reach)(serial))
         };
         more && meter.make() == Make::Smartmeter && meter.serial().is_some_and(reaches)
@@ -220,7 +200,7 @@ impl Desk {
         asker: Asker,
         known: Option<Answer>,
     ) -> Result<(), (CommandError, Asker)> {
-        let Some((route, aside)) = self.routes.of(meter.make(), &request.command.name) else {
+        let Some(route) = self.routes.0.get(&meter.make()) else {
             let error = match meter.make() {
                 Make::P1 => CommandError::Refused(ONE_WAY.to_owned()),
                 Make::Brultech | Make::Fluksometer | Make::Smartmeter => {
@@ -233,7 +213,7 @@ impl Desk {
         let Some(serial) = meter.serial().filter(|serial| reachable(serial)) else {
             return Err((CommandError::Offline, asker));
         };
-        let key = (meter.make(), Arc::clone(serial), aside);
+        let key = (meter.make(), Arc::clone(serial));
         let lane = self.lanes.entry(key).or_insert_with(|| {
             let (sender, queue) = mpsc::channel(LANE);
             let lane = Lane {

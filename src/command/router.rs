@@ -31,8 +31,8 @@ pub struct Router {
     out: Outbox,
     directory: Arc<Directory>,
     routes: Routes,
-    recorders: Orders,
     guests: Guests,
+    recorders: Orders,
     intake: Mutex<Intake>,
 }
 
@@ -109,16 +109,16 @@ impl Router {
         Ok((Router { out, directory, routes, guests, recorders, intake }, commands))
     }
 
-    /// The same, for meters whose samples are recorded.
-    #[must_use]
-    pub fn with_recorders(self, recorders: Orders) -> Router {
-        Router { recorders, ..self }
-    }
-
     /// Leaves to `guests` what they hear on the broker themselves.
     #[must_use]
     pub fn with_guests(self, guests: Guests) -> Router {
         Router { guests, ..self }
+    }
+
+    /// The same, for meters whose samples are recorded.
+    #[must_use]
+    pub fn with_recorders(self, recorders: Orders) -> Router {
+        Router { recorders, ..self }
     }
 
     /// Serves until `stop`; then everything that still waits is answered that it was not done.

@@ -10,7 +10,9 @@ pub(super) fn advice(addresses: &Addresses) -> String {
          demo-gem    a GreenEye Monitor, which dials the gateway\n  \
          demo-flm02  a Fluksometer of the second generation, whose broker the gateway dials\n  \
          demo-flm03  one of the third, which reports to the gateway's broker\n  \
-         demo-p1     a smart meter, whose customer port the gateway dials\n",
+         demo-p1     a smart meter, whose customer port the gateway dials\n  \
+         demo-smartmeter  one that the gateway dials for a thousand samples a second of each line\n  \
+         demo-powermeter  a plug with a relay, which publishes to the gateway's broker\n",
     );
     // Writing to a String cannot fail.
     if let Some(broker) = addresses.broker.first() {
@@ -23,7 +25,9 @@ pub(super) fn advice(addresses: &Addresses) -> String {
              mosquitto_sub {to} -t 'powermeter/#' -v              the meters by their names\n  \
              mosquitto_sub {to} -V 5 -t 'meterbridge/bridge/#' -v the gateway, over MQTT 5\n  \
              mosquitto_pub {to} -t powermeter/demo-gem/cmd -m '{{\"cmd\":\"info\"}}'\n  \
-             {:51} a command; the reply is on powermeter/demo-gem/state/info\n",
+             {:51} a command; the reply is on powermeter/demo-gem/state/info\n  \
+             mosquitto_pub {to} -t powermeter/demo-smartmeter/cmd -m '{{\"cmd\":\"info\"}}'\n  \
+             mosquitto_pub {to} -t powermeter/demo-powermeter/switch -m off\n",
             ""
         );
     }

@@ -80,8 +80,8 @@ impl Fluksometers {
     }
 }
 
-/// Whether a Fluksometer can report to the gateway's broker without a login.
-fn may_report(config: &Config) -> bool {
+/// Whether a meter can report to the gateway's broker without a login.
+pub(super) fn may_report(config: &Config) -> bool {
     let broker = &config.broker;
     broker.mode == Mode::Embedded
         && !broker.listen.0.is_empty()
@@ -90,7 +90,7 @@ fn may_report(config: &Config) -> bool {
 }
 
 /// An address that listens everywhere cannot be dialled.
-fn reachable(address: SocketAddr) -> HostPort {
+pub(super) fn reachable(address: SocketAddr) -> HostPort {
     let host = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
         // A socket for IPv6 takes IPv4 as well, as far as the system does not say otherwise.

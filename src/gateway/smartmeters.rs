@@ -70,8 +70,9 @@ impl Smartmeters {
         left: &Left,
         (link, authored): (Link, Authored),
     ) -> Result<Option<Listener>, FilterError> {
-        let Shared { switchboard, roster, mailbox, metrics, .. } = self.shared.clone();
-        let on_broker = OnBroker { link, authored, switchboard, roster, mailbox, metrics };
+        let Shared { switchboard, roster, mailbox, waveforms, metrics, .. } = self.shared.clone();
+        let on_broker =
+            OnBroker { link, authored, switchboard, roster, mailbox, waveforms, metrics };
         Listener::new(plan, left, on_broker)
     }
 
@@ -91,12 +92,18 @@ impl Smartmeters {
 }
 
 impl Shared {
-    /// Ears for a connection that was just opened.
-    pub(super) fn ears(&self, link: LinkId, peer: String, serial_line: bool) -> Ears {
+    /// Ears for a connection that was just opened: a serial line, or one that the device has dialled.
+    pub(super) fn ears(
+        &self,
+        link: LinkId,
+        peer: String,
+        (serial_line, listens): (bool, bool),
+    ) -> Ears {
         let context = Context {
             link,
             peer,
             serial_line,
+            listens,
             roster: self.roster.clone(),
             waveforms: self.waveforms.clone(),
             metrics: self.metrics.clone(),

@@ -1,160 +1,202 @@
-//! A simulated SmartMeter samples: ffmpeg reads from the relay, files are written, `record` is obeyed.
+//! Kilohertz streams of simulated meters, by every way that samples can take: what comes of them once a
+//! second, held against what the meters know of themselves.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use meterbridge::simulator::{SmartKind, SmartManners, SmartSimulation, SmartSimulator, SmartWays};
-use serde_json::{Value, json};
-use tokio::process::Command;
+use meterbridge::simulator::{
+    LineLevel, SmartDevice, SmartKind, SmartManners, SmartSimulation, SmartSimulator, SmartWays,
+    Watched,
+};
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::post;
-use crate::record::within;
-use crate::support::Site;
+use crate::subscriber::Subscriber;
+use crate::support::{Running, Site};
 
-/// A SmartMeter whose loads never change. Dropping it ends it.
-struct Simulated {
-    address: std::net::SocketAddr,
-    /// RMS by channel, V and mA.
-    rms: Vec<f64>,
+/// One meter that listens on loopback, and a gateway that samples it.
+struct House {
+    meter: Watched<SmartDevice>,
+    gateway: Running,
+    heard: Subscriber,
+    _site: Site,
     _tasks: JoinSet<()>,
 }
 
-impl Simulated {
-    async fn start() -> Simulated {
-        let simulation = SmartSimulation {
-            kind: SmartKind::SmartMeter,
-            meters: 1,
-            interval: Duration::from_secs(5),
-            seed: 1,
-            steady: true,
-        };
-        let listen = Some("127.0.0.1:0".parse().unwrap());
-        let ways = SmartWays { listen, ..SmartWays::default() };
-        let simulator = SmartSimulator::build(&simulation, ways, SmartManners::default());
-        let simulator = simulator.await.unwrap();
-        let levels = simulator.meters()[0].look(|device| device.levels(0.0));
-        let rms = levels.iter().flat_map(|line| [line.voltage_v, line.current_a * 1000.0]);
-        let (address, rms) = (simulator.address().unwrap(), rms.collect());
+impl House {
+    /// `stream` and `more` stand in the meter's entry.
+    async fn start(kind: SmartKind, manners: SmartManners, stream: &str, more: &str) -> House {
+        let simulation =
+            SmartSimulation { kind, meters: 1, interval: SECOND, seed: 1, steady: true };
+        let ways = SmartWays { listen: "127.0.0.1:0".parse().ok(), ..SmartWays::default() };
+        let simulator = SmartSimulator::build(&simulation, ways, manners).await.unwrap();
+        let (meter, commands, port) = (
+            simulator.meters().remove(0),
+            simulator.addresses()[0],
+            simulator.stream_addresses()[0],
+        );
         let mut tasks = JoinSet::new();
         tasks.spawn(simulator.run(CancellationToken::new()));
-        Simulated { address, rms, _tasks: tasks }
+        let site =
+            Site::new(&entry(commands, &stream.replace("PORT", &port.port().to_string()), more));
+        let gateway = site.start().await;
+        let heard = gateway.subscriber().await;
+        House { meter, gateway, heard, _site: site, _tasks: tasks }
     }
 
-    fn assert_is_in(&self, samples: &[f32]) {
-        for (channel, expected) in self.rms.iter().enumerate() {
-            let of = || samples.iter().skip(channel).step_by(6);
-            let squares: f64 = of().map(|sample| f64::from(*sample).powi(2)).sum();
-            let found = (squares / of().count() as f64).sqrt();
-            assert!((found / expected - 1.0).abs() < 1e-3, "{channel}: {found} and not {expected}");
-        }
+    /// The second measurement that a stream has made: the first may have begun in the middle.
+    async fn second(&self) -> Value {
+        let topic = "powermeter/mains/state/channels";
+        let sampled = |payload: &String| {
+            let value: Value = serde_json::from_str(payload).unwrap();
+            (value["line"]["pf"].is_number() && value["line"]["reactive"].is_number())
+                .then_some(value)
+        };
+        let enough = |all: &[crate::subscriber::Message]| {
+            let payloads = all.iter().filter(|one| one.topic == topic).map(|one| &one.payload);
+            payloads.filter_map(sampled).nth(1)
+        };
+        let until = self.gateway.until_metric("meterbridge_stream_frames_total", |count| count > 0);
+        until.await;
+        self.heard.messages.until("the second measurement of a stream", enough).await
+    }
+
+    fn levels(&self) -> Vec<LineLevel> {
+        self.meter.look(|meter| meter.levels(0.0))
+    }
+
+    async fn stop(self) {
+        self.gateway.stop().await;
     }
 }
 
-/// The samples behind a head of this length; whole frames of six.
-fn samples(file: &Path, head: usize) -> Vec<f32> {
-    let bytes = std::fs::read(file).unwrap();
-    let samples = bytes[head..].chunks_exact(4);
-    let mut samples: Vec<f32> =
-        samples.map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
-    samples.truncate(samples.len() / 6 * 6);
-    samples
+fn entry(address: SocketAddr, stream: &str, more: &str) -> String {
+    format!(
+        "\n  - name: mains\n    kind: smartmeter\n    link: {{connect: {address}}}\n    \
+         poll: 1h\n    stream: {{{stream}}}\n{more}"
+    )
 }
 
-fn recordings(site: &Site) -> Vec<PathBuf> {
-    let files = std::fs::read_dir(site.path().join("data/recordings")).into_iter().flatten();
-    let files = files.map(|file| file.unwrap().path());
-    let mut files: Vec<PathBuf> =
-        files.filter(|file| file.extension().is_some_and(|end| end == "wav")).collect();
-    files.sort();
-    files
-}
-
-fn site(meter: &Simulated, record: &str) -> Site {
-    Site::new(&format!(
-        "\n  - name: mains\n    kind: smartmeter\n    link: {{connect: {}}}\n    \
-         stream: {{rate: 8000, relay: 127.0.0.1:0, record: {record}}}\n",
-        meter.address
-    ))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ffmpeg_and_the_recorder_get_what_the_meter_samples() {
-    let meter = Simulated::start().await;
-    let site = site(&meter, "{keep_free: 0}");
-    let gateway = site.start().await;
-    let out = site.path().join("out.raw");
-    let done = Command::new("ffmpeg")
-        .args(["-hide_banner", "-loglevel", "error", "-nostdin"])
-        .args(["-f", "f32le", "-ar", "8000", "-ac", "6"])
-        .args(["-i", &format!("tcp://{}", gateway.addresses.relays[0])])
-        .args(["-t", "5", "-f", "f32le", "-c:a", "pcm_f32le"])
-        .arg(&out)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let done = within("ffmpeg", done).await.unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let read = samples(&out, 0);
-    assert_eq!(read.len(), 5 * 8000 * 6);
-    meter.assert_is_in(&read);
-
-    assert_eq!(gateway.metric("meterbridge_recordings").await, 1);
-    gateway.stop().await;
-    let files = recordings(&site);
-    assert_eq!(files.len(), 1);
-    let name = files[0].file_name().unwrap().to_string_lossy().into_owned();
-    assert!(name.starts_with("mains_20") && name.ends_with("Z.wav"), "{name}");
-    let recorded = samples(&files[0], 512);
-    // Whole cycles of 50 Hz; all of what ffmpeg had is there.
-    let cycles = recorded.len() / (160 * 6) * (160 * 6);
-    assert!(cycles >= read.len());
-    meter.assert_is_in(&recorded[..cycles]);
-    let at = recorded.windows(6 * 100).position(|some| some == &read[..6 * 100]).unwrap();
-    assert_eq!(recorded[at..at + read.len()], read[..]);
-    let beside = std::fs::read(files[0].with_extension("json")).unwrap();
-    let beside: Value = serde_json::from_slice(&beside).unwrap();
-    assert_eq!((&beside["meter"], &beside["gaps"]), (&json!("mains"), &json!([])));
-    assert_eq!(beside["frames"], recorded.len() / 6);
-    assert_eq!(beside["ended"], "the gateway stopped");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn recording_is_a_command() {
-    let meter = Simulated::start().await;
-    let site = site(&meter, "{start: command, keep_free: 0}");
-    let gateway = site.start().await;
-    let web = gateway.web();
-    let record = async |payload: Value| {
-        let body = json!({"cmd": "record", "payload": payload, "id": 7});
-        let (status, reply) = post(web, "mains", "", &body.to_string()).await;
-        assert_eq!((status, &reply["cmd"], &reply["id"]), (200, &json!("record"), &json!(7)));
-        reply
+/// RMS and powers within a thousandth of what is true.
+fn assert_true(channel: &Value, level: &LineLevel) {
+    let near = |key: &str, should: f64, share: f64| {
+        let is = channel[key].as_f64().unwrap_or_else(|| panic!("no {key} in {channel}"));
+        assert!((is - should).abs() <= share * should.abs() + 0.01, "{key} {is}, not {should}");
     };
-    let on = record(json!({"on": true})).await;
-    assert_eq!((&on["error"], &on["recording"]), (&json!(false), &json!(true)));
-    let state = within("samples", async {
-        loop {
-            let state = record(json!({})).await;
-            if state["frames"].as_u64().unwrap() > 1000 {
-                return state;
-            }
-        }
-    })
-    .await;
-    assert_eq!((&state["state"], &state["gaps"]), (&json!("recording"), &json!(0)));
-    let off = record(json!({"on": false})).await;
-    assert_eq!((&off["recording"], &off["file"]), (&json!(false), &Value::Null));
-    let file = recordings(&site).remove(0);
-    assert_eq!(state["file"], file.display().to_string());
-    let beside = std::fs::read_to_string(file.with_extension("json")).unwrap();
-    assert!(beside.contains("\"ended\":\"it was switched off\""), "{beside}");
+    near("voltage", level.voltage_v, 1e-3);
+    near("current", level.current_a, 1e-3);
+    near("power", level.active_w, 2e-3);
+    near("apparent", level.voltage_v * level.current_a, 2e-3);
+}
 
-    let (status, wrong) =
-        post(web, "mains", "", r#"{"cmd":"record","payload":{"on":"yes"}}"#).await;
-    assert_eq!((status, &wrong["error"]), (422, &json!(true)));
-    assert!(wrong["msg"].as_str().unwrap().contains("true or false"), "{wrong}");
+fn assert_lines(measured: &Value, levels: &[LineLevel]) {
+    for (name, level) in ["l1", "l2", "l3"].iter().zip(levels) {
+        assert_true(&measured[*name], level);
+    }
+    let hertz = measured["line"]["frequency"].as_f64().unwrap();
+    assert!((hertz - 50.0).abs() < 0.05, "{hertz} Hz");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_on_the_link_become_a_measurement_a_second() {
+    let manners = SmartManners { noise: true, chunks: Some(777), ..SmartManners::default() };
+    let house = House::start(SmartKind::SmartMeter, manners, "rate: 4000", "").await;
+    assert_lines(&house.second().await, &house.levels());
+    assert_eq!(house.gateway.metric("meterbridge_stream_lost_packets_total").await, 0);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_packets_are_counted_exactly_and_left_out() {
+    let manners = SmartManners { loss: Some(20), ..SmartManners::default() };
+    let house = House::start(SmartKind::SmartMeter, manners, "rate: 4000", "").await;
+    let measured = house.second().await;
+    let level = house.levels()[0];
+    let volts = measured["l1"]["voltage"].as_f64().unwrap();
+    assert!((volts / level.voltage_v - 1.0).abs() < 0.01, "{volts} V");
+    let lost = house.gateway.metric("meterbridge_stream_lost_packets_total").await;
+    let frames = house.gateway.metric("meterbridge_stream_lost_frames_total").await;
+    assert!(lost > 0 && frames >= 42 * lost, "{lost} packets, {frames} frames");
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datagrams_are_put_in_order_and_doubles_count_once() {
+    let manners = SmartManners { shuffle: true, ..SmartManners::default() };
+    let stream = "rate: 4000, over: udp";
+    let house = House::start(SmartKind::SmartMeter, manners, stream, "").await;
+    assert_lines(&house.second().await, &house.levels());
+    assert_eq!(house.gateway.metric("meterbridge_stream_lost_packets_total").await, 0);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_own_port_of_a_smartmeter_gives_three_lines() {
+    let stream = "over: port, port: PORT";
+    let house = House::start(SmartKind::SmartMeter, SmartManners::default(), stream, "").await;
+    assert_lines(&house.second().await, &house.levels());
+    assert!(house.meter.look(|meter| meter.is_sampling()));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_own_port_of_a_plug_gives_its_line_and_factors_hold() {
+    let more = "    channels: {line: {scale_v: 0.5, scale_i: 2}}\n";
+    let stream = "over: port, port: PORT";
+    let house = House::start(SmartKind::PowerMeter, SmartManners::default(), stream, more).await;
+    let level = house.levels()[0];
+    let twice =
+        LineLevel { voltage_v: level.voltage_v * 0.5, current_a: level.current_a * 2.0, ..level };
+    assert_true(&house.second().await["line"], &twice);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_samples_on_the_link_and_powers_are_read_as_well() {
+    let stream = "rate: 2000, framed: false";
+    let house = House::start(SmartKind::PowerMeter, SmartManners::default(), stream, "").await;
+    assert_true(&house.second().await["line"], &house.levels()[0]);
+    house.stop().await;
+    let stream = "rate: 10, measures: \"p,q\"";
+    let house = House::start(SmartKind::SmartMeter, SmartManners::default(), stream, "").await;
+    let measured = house.second().await;
+    for (name, level) in ["l1", "l2", "l3"].iter().zip(house.levels()) {
+        let watts = measured[*name]["power"].as_f64().unwrap();
+        assert!((watts - level.active_w).abs() < 1e-3 * level.active_w + 0.01, "{watts} W");
+    }
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_by_messages_become_measurements_too() {
+    let site = Site::new(
+        "\n  - name: mains\n    kind: smartmeter\n    link: {mqtt: embedded}\n    \
+         stream: {over: mqtt, rate: 10, measures: \"p,q\"}\n",
+    );
+    let gateway = site.start().await;
+    let heard = gateway.subscriber().await;
+    let interval = std::time::Duration::from_millis(200);
+    let simulation =
+        SmartSimulation { kind: SmartKind::SmartMeter, meters: 1, interval, seed: 1, steady: true };
+    let broker = gateway.broker().to_string().parse().unwrap();
+    let ways = SmartWays { mqtt: Some(broker), ..SmartWays::default() };
+    let simulator =
+        SmartSimulator::build(&simulation, ways, SmartManners::default()).await.unwrap();
+    let meter = simulator.meters().remove(0);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(simulator.run(CancellationToken::new()));
+    let reactive = |message: &crate::subscriber::Message| {
+        let value: Value = serde_json::from_str(&message.payload).ok()?;
+        (message.topic == "powermeter/mains/state/channels" && value["l2"]["reactive"].is_number())
+            .then_some(value)
+    };
+    let measured = heard.messages.until("powers", |all| all.iter().find_map(reactive)).await;
+    for (name, level) in ["l1", "l2", "l3"].iter().zip(meter.look(|meter| meter.levels(0.0))) {
+        let watts = measured[*name]["power"].as_f64().unwrap();
+        assert!((watts - level.active_w).abs() < 1e-3 * level.active_w + 0.01, "{watts} W");
+    }
+    assert_eq!(gateway.metric("meterbridge_stream_lost_frames_total").await, 0);
     gateway.stop().await;
 }
+
+const SECOND: std::time::Duration = std::time::Duration::from_secs(1);

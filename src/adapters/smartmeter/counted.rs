@@ -86,8 +86,8 @@ impl Counted {
             return steps;
         }
         let goes_on = self.source == Some(source);
-        // Not where another meter has counted until now.
-        let is_same = self.source.is_some();
+        // Not where another meter has counted until now, or the gateway itself: that energy is in.
+        let is_same = matches!(self.source, Some(Source::Meter | Source::Message));
         (self.source, self.at) = (Some(source), at);
         for (place, totals) in self.channels.iter_mut().enumerate() {
             let Some(raw) = wh[place].and_then(Milli::from_f64) else { continue };
@@ -206,6 +206,15 @@ mod tests {
         let near = |total: Option<Milli>, wh: f64| (total.unwrap().to_f64() - wh).abs() < 0.002;
         assert!(near(counted.totals(0).0, 100.0), "{:?}", counted.totals(0));
         assert!(near(counted.totals(1).0, 100.0) && near(counted.totals(2).1, 100.0));
+    }
+
+    #[test]
+    fn what_was_integrated_meanwhile_is_not_counted_again() {
+        let mut counted = Counted::default();
+        total(&mut counted, Source::Message, 1000.0, 0);
+        assert!(counted.flow((5.0, 0.0), [(0.0, 0.0); 3], Timestamp(700_000), FACTORS));
+        assert_eq!(total(&mut counted, Source::Message, 1010.0, 705).as_deref(), Some("1005"));
+        assert_eq!(total(&mut counted, Source::Message, 1020.0, 710).as_deref(), Some("1015"));
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! | `apart`, `rate` | samples as datagrams and from the device's own stream port; the rate of the latter |
 //! | `operator`, `requests` | commands of others, checked, and brought to their device |
 //! | `switchboard` | which way reaches which device |
-//! | `settings` | what is configured, and which entry a device has |
+//! | `settings`, `setup` | what is configured, and which entry a device has; what that means for a stream |
 
 mod apart;
 mod arrivals;
@@ -35,6 +35,7 @@ mod requests;
 mod sensors;
 mod session;
 mod settings;
+mod setup;
 mod stream;
 mod switchboard;
 mod unit;

@@ -101,13 +101,6 @@ impl Roster {
             None => Arc::new(EntrySettings::adopted(link)),
         }
     }
-
-    /// The name that the entry's device has given itself, once it is known.
-    pub(crate) fn serial_of(&self, name: &str) -> Option<Arc<str>> {
-        let places = self.0.lock();
-        let place = places.entries.iter().position(|entry| *entry.name == *name)?;
-        places.taken_by[place].clone()
-    }
 }
 
 /// How often an idle device is asked unless its entry says otherwise: as often as it publishes itself.
@@ -134,6 +127,5 @@ mod tests {
         assert_eq!(&*roster.entry("powermeter01", LinkId(1)).name, "plug");
         assert_eq!(&*roster.entry("powermeter02", LinkId(1)).name, "");
         assert_eq!(&*roster.entry("powermeter02", LinkId(0)).name, "");
-        assert_eq!(roster.serial_of("plug").as_deref(), Some("powermeter01"));
     }
 }

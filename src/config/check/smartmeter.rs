@@ -91,7 +91,7 @@ impl Check<'_> {
             );
             self.report(&format!("{key}.slot"), message);
         }
-        if self.given(&format!("{key}.udp_port")) && stream.over != Over::Udp {
+        if stream.udp_port != 0 && stream.over != Over::Udp {
             self.report(&format!("{key}.udp_port"), "is for over: udp: leave it out");
         }
     }

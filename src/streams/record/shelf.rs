@@ -149,7 +149,7 @@ mod tests {
     fn the_oldest_goes_first_and_what_was_killed_is_ended() {
         let dir = tempfile::tempdir().unwrap();
         let info = stream(1, 1000.0, 1);
-        let mut begin = |first: u64| {
+        let begin = |first: u64| {
             let piece = piece(&info, first, first + 10);
             let mut one = Recording::begin(dir.path(), "mains", &piece, first, 99).unwrap();
             one.take(&piece).unwrap();

@@ -173,6 +173,12 @@ fn next(script: &mut Script, line: &str) -> Answer {
     match script.answers.get_mut(&key(line)) {
         Some(answers) if answers.len() > 1 => answers.remove(0),
         Some(answers) => answers.first().cloned().unwrap_or_default(),
+        // As when the connection was made, and one more line.
+        None if line == INFO => {
+            let mut answer = script.greeting.clone();
+            answer.pieces.extend(Answer::line("{\"error\":false}").pieces);
+            answer
+        }
         None => {
             let cmd = serde_json::from_str::<Value>(line).map(|value| value["cmd"].clone());
             let reply =
@@ -181,3 +187,5 @@ fn next(script: &mut Script, line: &str) -> Answer {
         }
     }
 }
+
+const INFO: &str = "{\"cmd\":\"info\"}";

@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::reader::{Elsewhere, Reader, Work};
 use super::speaker::Speaker;
+use super::streaming::Streaming;
 use crate::adapters::fleet::{Arrival, Left, LinkId, Mailbox};
 use crate::adapters::smartmeter::meter::MeterState;
 use crate::adapters::smartmeter::{EntrySettings, Frame, Plan, Roster, Switchboard, Way};
 use crate::broker::{FilterError, Link, Message, QoS, Received};
+use crate::bus::Waveforms;
 use crate::config::meter::EnergySource;
 use crate::metrics::Metrics;
 use crate::model::Timestamp;
@@ -46,6 +48,8 @@ pub(crate) struct OnBroker {
     pub(crate) roster: Roster,
     /// Where frames go.
     pub(crate) mailbox: Mailbox<Frame>,
+    /// Where samples go.
+    pub(crate) waveforms: Waveforms,
     /// The gateway's numbers.
     pub(crate) metrics: Metrics,
 }
@@ -119,6 +123,7 @@ impl Listener {
         let mut reader = Reader::new(self.bases.clone(), self.open.is_some(), authored, metrics);
         let (told, mut looks) = mpsc::channel(LOOKS);
         let mut speakers = Speakers::new(told, stop.child_token());
+        let mut streaming = Streaming::new(shared.waveforms.clone(), shared.metrics.clone());
         let mut tick = interval(Duration::from_millis(250));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -131,10 +136,17 @@ impl Listener {
                 Some(ended) = speakers.tasks.join_next() => if let Err(error) = ended {
                     tracing::error!(%error, "the commands of a meter failed");
                 },
-                _ = tick.tick() => reader.tick(Instant::now(), &self.surroundings),
+                _ = tick.tick() => {
+                    reader.tick(Instant::now(), &self.surroundings);
+                    let frames = streaming.tick(Instant::now());
+                    self.begin_streams(&mut speakers, &mut streaming);
+                    if !self.hand_on(frames).await {
+                        return Ok(());
+                    }
+                }
             }
             for work in reader.take_work() {
-                if !self.perform(work, &mut speakers).await {
+                if !self.perform(work, &mut speakers, &mut streaming).await {
                     return Ok(());
                 }
             }
@@ -144,16 +156,25 @@ impl Listener {
     }
 
     /// Answers whether anybody is left to work for.
-    async fn perform(&self, work: Work, speakers: &mut Speakers) -> bool {
+    async fn perform(
+        &self,
+        work: Work,
+        speakers: &mut Speakers,
+        streaming: &mut Streaming,
+    ) -> bool {
         match work {
-            Work::Frame(frame) => {
-                let link = self.surroundings.link;
-                let arrival = Arrival { link, at: Timestamp::now(), frame: Box::new(frame) };
-                return self.shared.mailbox.send(arrival).await.is_ok();
+            Work::Frame(frame) => return self.hand_on(vec![frame]).await,
+            Work::Streamed(name, kind, sample) => {
+                let entry = self.shared.roster.entry(&name, self.surroundings.link);
+                let frames = streaming.take(&name, kind, &entry, &sample, Instant::now());
+                return self.hand_on(frames).await;
             }
+            Work::StreamOver(name) => return self.hand_on(streaming.end(&name)).await,
             Work::Arrived(name, kind, topics) => speakers.add(&self.shared, name, kind, topics),
             Work::Left(name) => {
                 speakers.replies.remove(&name);
+                speakers.kinds.remove(&name);
+                return self.hand_on(streaming.end(&name)).await;
             }
             Work::Replied(name, reply) => {
                 if let Some((replies, _)) = speakers.replies.get(&name) {
@@ -168,19 +189,55 @@ impl Listener {
         }
         true
     }
+
+    /// Answers whether anybody is left to work for.
+    async fn hand_on(&self, frames: Vec<Frame>) -> bool {
+        let link = self.surroundings.link;
+        for frame in frames {
+            let arrival = Arrival { link, at: Timestamp::now(), frame: Box::new(frame) };
+            if self.shared.mailbox.send(arrival).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Has those sample by messages whose entries say so.
+    fn begin_streams(&self, speakers: &mut Speakers, streaming: &mut Streaming) {
+        for (name, kind) in &speakers.kinds {
+            let entry = self.shared.roster.entry(name, self.surroundings.link);
+            let Some(command) = streaming.due(name, *kind, &entry, Instant::now()) else {
+                continue;
+            };
+            let (board, name) = (self.shared.switchboard.clone(), Arc::clone(name));
+            speakers.tasks.spawn(async move {
+                // A long reply never arrives over MQTT: the samples themselves are the answer.
+                if let Err(error) = board.ask(&name, Way::Broker, command).await {
+                    tracing::debug!(serial = &*name, %error, "no answer to sample by messages");
+                }
+            });
+        }
+    }
 }
 
 /// Those who speak to devices.
 struct Speakers {
     tasks: JoinSet<()>,
     replies: HashMap<Arc<str>, (mpsc::Sender<Reply>, tokio_util::sync::DropGuard)>,
+    kinds: HashMap<Arc<str>, Kind>,
     told: mpsc::Sender<Arc<str>>,
     stop: CancellationToken,
 }
 
 impl Speakers {
     fn new(told: mpsc::Sender<Arc<str>>, stop: CancellationToken) -> Speakers {
-        Speakers { tasks: JoinSet::new(), replies: HashMap::new(), told, stop }
+        Speakers {
+            tasks: JoinSet::new(),
+            replies: HashMap::new(),
+            kinds: HashMap::new(),
+            told,
+            stop,
+        }
     }
 
     fn add(&mut self, shared: &OnBroker, name: Arc<str>, kind: Kind, topics: Arc<DeviceTopics>) {
@@ -189,6 +246,7 @@ impl Speakers {
         let (link, told, stop) = (shared.link.clone(), self.told.clone(), self.stop.child_token());
         let speaker = Speaker { name: Arc::clone(&name), kind, topics, link, replies, told };
         self.tasks.spawn(speaker.run(registration, stop.clone()));
+        self.kinds.insert(Arc::clone(&name), kind);
         self.replies.insert(name, (sender, stop.drop_guard()));
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use meter_protocols::smartmeter::mqtt::{self, InfoMessage};
+use meter_protocols::smartmeter::mqtt::{self, InfoMessage, StreamSample};
 use meter_protocols::smartmeter::{Kind, Message, Reply};
 use tokio::time::{Duration, Instant};
 
@@ -44,6 +44,10 @@ pub(super) enum Work {
     Left(Arc<str>),
     /// It replied to a command.
     Replied(Arc<str>, Reply),
+    /// It has sent a sample of a stream.
+    Streamed(Arc<str>, Kind, StreamSample),
+    /// Its stream is over.
+    StreamOver(Arc<str>),
     /// It is to be asked how it is.
     Ask(String),
 }
@@ -188,6 +192,9 @@ impl Reader {
             }
         }
         self.metrics.packets.increment();
+        if matches!(sampled, Sampled::Sampling(false)) {
+            self.work.push(Work::StreamOver(Arc::clone(device.name())));
+        }
         device.sampled(sampled, now);
     }
 
@@ -249,6 +256,11 @@ impl Reader {
                 self.work.push(Work::Replied(Arc::clone(device.name()), reply));
             }
             InfoMessage::State { sampling, relay } => device.state(sampling, relay, now),
+            InfoMessage::Stream(sample) => {
+                device.state(Some(true), None, now);
+                let (name, kind) = (Arc::clone(device.name()), device.kind());
+                self.work.push(Work::Streamed(name, kind, sample));
+            }
             _ => {}
         }
     }

@@ -2,20 +2,18 @@
 //!
 //! Source: protocol note, sections 4.1 and 4.4 to 4.10.
 
-use std::sync::Arc;
-
 use meter_protocols::smartmeter::{
-    self as protocol, Command, Conn, Packet, SampleReply, SampleRequest, StopSummary, StreamChannel,
+    self as protocol, Command, Conn, Packet, SampleReply, SampleRequest, StopSummary,
 };
 use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
 use super::Session;
 use super::turns::By;
-use crate::adapters::smartmeter::stream::{Scales, Second, Setup, Stream};
+use crate::adapters::smartmeter::stream::{Second, Setup, Stream};
 use crate::command::CommandError;
 use crate::config::stream::{Measures, Over, Start, Stream as Wanted};
-use crate::model::{Channel, DeviceId, Make, Timestamp, WaveChannel, WaveKind};
+use crate::model::Timestamp;
 use crate::transport::Backoff;
 
 /// Whether the device samples for us, and when it is asked to.
@@ -32,12 +30,15 @@ pub(super) struct Sampling {
     quiet_log: bool,
     /// A stream that nobody hears is to be stopped.
     to_stop: bool,
+    /// When samples came that nobody had asked for.
+    unexpected: Option<Instant>,
 }
 
 /// A stream under way.
 #[derive(Debug)]
 struct On {
     stream: Stream,
+    began: Instant,
     framed: bool,
     /// Data comes in one second of so many.
     slots: u32,
@@ -62,6 +63,7 @@ impl Sampling {
             told: None,
             quiet_log: false,
             to_stop: false,
+            unexpected: None,
         }
     }
 
@@ -156,7 +158,8 @@ impl Session {
     ) {
         self.end_stream(None, now, at);
         self.sampling.held = false;
-        let Some(reply) = SampleReply::read(reply, Some(self.kind()), None) else {
+        let asked = SampleRequest::of_command(command, self.kind());
+        let Some(reply) = SampleReply::read(reply, Some(self.kind()), asked.as_ref()) else {
             self.sampling.to_stop = true;
             return self.stream_refused("its reply does not tell what it samples", now);
         };
@@ -186,6 +189,7 @@ impl Session {
                 &self.context.metrics,
                 at,
             ),
+            began: now,
             framed: reply.framed,
             slots: reply.slot.map_or(0, |(_, of)| of),
             last_data: now + ahead,
@@ -196,31 +200,13 @@ impl Session {
             rtc: self.life.rtc,
         });
         self.not_busy();
-        self.sampling.told = None;
         let (serial, rate, measures) = (self.serial(), reply.rate_hz, reply.layout.measures());
         tracing::info!(serial, rate, measures, framed = reply.framed, "samples are taken");
     }
 
     fn setup(&self, reply: &SampleReply) -> Option<Setup> {
         let device = self.device.as_ref()?;
-        let entry = &device.entry;
-        let scale = |channel| entry.scales.get(&channel).copied().unwrap_or((1.0, 1.0));
-        let derived = || DeviceId::derive(Make::Smartmeter, &device.serial);
-        let name = if entry.name.is_empty() { &device.serial } else { &entry.name };
-        Some(Setup {
-            serial: Arc::clone(&device.serial),
-            device: entry.id.unwrap_or_else(derived),
-            name: Arc::clone(name),
-            channels: reply.layout.channels.iter().map(wave_channel).collect(),
-            rate_hz: reply.rate_hz,
-            packet_frames: reply.frames_per_packet(),
-            start: reply.start,
-            scales: Scales {
-                lines: [1, 2, 3].map(|line| scale(Channel::L(line))),
-                line: scale(Channel::Line),
-            },
-            energy: self.integrates(),
-        })
+        Some(Setup::new(&device.serial, &device.entry, reply, self.integrates()))
     }
 
     /// The stream that was wanted did not begin.
@@ -292,13 +278,33 @@ impl Session {
         self.sampling.next_try = now;
     }
 
-    /// Samples of which the start was not seen: on a serial line they go on over a restart of the gateway.
+    /// Samples of which the start was not seen: the reply to `sample` was lost, or on a serial line they go
+    /// on over a restart of the gateway. The device is stopped, so that it can be asked anew.
     fn unexpected_data(&mut self, now: Instant) {
         self.context.metrics.ignored_packets.increment();
-        if self.context.serial_line && self.device.is_none() {
-            self.send(b"{\"cmd\":\"stop\"}\n".to_vec(), now);
-            self.send(b"{\"cmd\":\"info\"}\n".to_vec(), now);
+        let recent = |then: &Instant| now.duration_since(*then) < NO_DATA;
+        if self.sampling.unexpected.as_ref().is_some_and(recent) {
+            return;
         }
+        self.sampling.unexpected = Some(now);
+        if self.device.is_some() {
+            self.sampling.to_stop = true;
+        } else {
+            self.send(b"{\"cmd\":\"stop\"}\r\n".to_vec(), now);
+            self.send(b"{\"cmd\":\"info\"}\r\n".to_vec(), now);
+        }
+    }
+
+    /// What has to be said before a command, so that nothing is mixed into the samples that it begins.
+    pub(super) fn before(&self, command: &Command) -> Option<Command> {
+        let is_raw = payload(command, "prefix").and_then(Value::as_bool) == Some(false);
+        let mixes = command.name() == "sample" && is_raw && !self.sampling.quiet_log;
+        mixes.then(|| Command::log(protocol::LogLevel::Error))
+    }
+
+    /// That was said, whatever came of it.
+    pub(super) fn said_before(&mut self) {
+        self.sampling.quiet_log = true;
     }
 
     fn hand_on_seconds(&mut self) {
@@ -331,7 +337,7 @@ impl Session {
     }
 
     /// The stream is over. `sent`: how many samples the device says that it has sent.
-    pub(super) fn end_stream(&mut self, sent: Option<u64>, _now: Instant, at: Timestamp) {
+    pub(super) fn end_stream(&mut self, sent: Option<u64>, now: Instant, at: Timestamp) {
         let rest = self.end_apart();
         let Some(mut on) = self.sampling.on.take() else { return };
         for packet in &rest {
@@ -440,21 +446,9 @@ impl Session {
     }
 
     fn dried_up(&mut self, no_clock: bool, now: Instant, at: Timestamp) {
-        let serial = self.serial();
-        match no_clock {
-            true => tracing::warn!(
-                serial,
-                "no samples come any more: this meter has no clock chip (rtc: false), and its firmware takes \
-                 samples for one second only then; p,q and v,i_RMS work"
-            ),
-            false => tracing::warn!(
-                serial,
-                "no samples come any more, though the meter answers: it is asked anew"
-            ),
-        }
         self.end_stream(None, now, at);
         self.sampling.to_stop = true;
-        self.sampling.next_try = now + self.sampling.pause.next_pause();
+        self.stream_refused(if no_clock { NO_CLOCK } else { DRY }, now);
     }
 
     /// The meter tells its total: what its powers come to is not to be counted as well.
@@ -481,7 +475,7 @@ fn payload<'a>(command: &'a Command, key: &str) -> Option<&'a Value> {
 }
 
 /// What is wanted, as the protocol has it.
-pub(super) fn measures(wanted: Measures) -> protocol::Measures {
+pub(in super::super) fn measures(wanted: Measures) -> protocol::Measures {
     match wanted {
         Measures::All => protocol::Measures::All,
         Measures::L1 => protocol::Measures::Line(1),
@@ -493,22 +487,6 @@ pub(super) fn measures(wanted: Measures) -> protocol::Measures {
     }
 }
 
-/// A channel of a stream in the gateway's terms.
-pub(super) fn wave_channel(channel: &StreamChannel) -> WaveChannel {
-    use protocol::Quantity;
-    WaveChannel {
-        channel: if channel.line == 0 { Channel::Line } else { Channel::L(channel.line) },
-        kind: match channel.what {
-            Quantity::Voltage => WaveKind::Voltage,
-            Quantity::Current => WaveKind::Current,
-            Quantity::Active => WaveKind::Active,
-            Quantity::Reactive => WaveKind::Reactive,
-            Quantity::VoltageRms => WaveKind::VoltageRms,
-            Quantity::CurrentRms => WaveKind::CurrentRms,
-        },
-    }
-}
-
 /// No data for so long, where some should come all the time.
 const NO_DATA: Duration = Duration::from_secs(5);
 /// A timed start is up to 20 s ahead.
@@ -516,3 +494,8 @@ const TIMED: Duration = Duration::from_secs(20);
 /// An idle device says so once a second; one such line may have been under way.
 const IDLE_LINES: u32 = 2;
 const QUIET: Duration = Duration::from_secs(1);
+/// A stream that has lasted so long works: what goes wrong after it is news.
+const STEADY: Duration = Duration::from_secs(60);
+const DRY: &str = "no samples come any more, though it answers";
+const NO_CLOCK: &str = "no samples come any more: it has no clock chip (rtc: false), and its firmware takes samples for one \
+     second only then; p,q and v,i_RMS work";
