@@ -101,7 +101,7 @@ impl Waveforms {
         let all = self.0.read();
         let mut nameless = all.nameless.values();
         all.meters.get(serial).is_some_and(|meter| is_heard(&meter.subscribers))
-            || nameless.any(|subscribers| is_heard(subscribers))
+            || nameless.any(is_heard)
     }
 
     /// The stream of this meter that runs now.

@@ -423,3 +423,25 @@ fn a_file_full_of_mistakes_ends() {
     let mistakes = given(&many).mistakes();
     assert!((100..=300).contains(&mistakes.len()), "{}", mistakes.len());
 }
+
+#[test]
+fn where_samples_go_is_checked() {
+    let text = |stream: &str| {
+        format!(
+            "broker: {{listen: 127.0.0.1:1883}}\nmeters:\n  - name: mains\n    kind: smartmeter\n    \
+             link: {{connect: \"192.0.2.7:54321\"}}\n    stream: {stream}\n"
+        )
+    };
+    for (stream, words) in [
+        ("{relay: 127.0.0.1:1883}", "is taken by"),
+        ("{record: {directory: \"\"}}", "is empty"),
+        ("{record: {rotate: 0s}}", "too short"),
+        ("{record: {rotate_size: 1kB}}", "too small"),
+        ("{record: {size: 500MB}}", "two files may take"),
+    ] {
+        let mistakes = given(&text(stream)).mistakes();
+        assert!(mistakes.iter().any(|one| one.contains(words)), "{stream}: {mistakes:#?}");
+    }
+    let fine = "{relay: 127.0.0.1:5432, record: {size: 5GB, start: command}}";
+    assert_eq!(given(&text(fine)).mistakes(), [""; 0]);
+}

@@ -29,6 +29,7 @@ mod documents;
 mod flukso;
 mod fluksometer;
 mod glitches;
+mod handed_on;
 mod histories;
 mod history;
 mod identity;

@@ -5,7 +5,9 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::stage::{Stage, Wav, piece, recordings, rms, settings, stream, until, within};
+use meterbridge::streams::RecordSettings;
+
+use crate::stage::{Stage, Wav, piece, recordings, rms, sample, settings, stream, until, within};
 
 fn ffmpeg() -> Command {
     let mut command = Command::new("ffmpeg");
@@ -92,4 +94,33 @@ fn frames_of(directory: &Path) -> usize {
         let wav = Wav::read(path);
         wav.samples.len() / wav.channels
     })
+}
+
+#[tokio::test]
+async fn beyond_four_gigabytes_ffmpeg_still_reads_all_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = RecordSettings { rotate_size: 10_000_000_000, ..settings(dir.path()) };
+    let stage = Stage::open(Some(settings)).await;
+    // Ten minutes of a million frames a second, nearly all of them lost: a hole in the file.
+    let info = stream(1, 1e6, 1);
+    let last = 590_000_000;
+    stage.send(&piece(&info, 0, 1000));
+    stage.send(&piece(&info, last, last + 1000));
+    stage.close().await;
+    let path = &recordings(dir.path())[0];
+    assert_eq!(path.metadata().unwrap().len(), 512 + (last + 1000) * 8);
+    let probed = Command::new("ffprobe")
+        .args(["-hide_banner", "-loglevel", "error", "-of", "csv=p=0"])
+        .args(["-show_entries", "stream=sample_rate,channels,duration_ts"])
+        .arg(path)
+        .output();
+    let probed = within("ffprobe", probed).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&probed.stdout).trim(), "1000000,2,590001000");
+    // The samples at its very end.
+    let mut child = ffmpeg();
+    let child = child.args(["-ss", "590"]).arg("-i").arg(path);
+    let read = child.args(["-f", "f32le", "-c:a", "pcm_f32le", "-"]).output();
+    let read = within("ffmpeg", read).await.unwrap();
+    let begin = f32::from_le_bytes(read.stdout[..4].try_into().unwrap());
+    assert_eq!((read.stdout.len(), begin), (8000, sample(last, 0, 1e6)));
 }

@@ -111,8 +111,7 @@ async fn the_oldest_of_its_own_files_go_when_all_take_too_much() {
     let left = recordings(dir.path());
     assert!((7..=8).contains(&left.len()), "{left:?}");
     assert!(theirs.iter().all(|name| dir.path().join(name).exists()));
-    let newest =
-        left.iter().filter(|path| path.to_string_lossy().contains("mains_2026")).next_back();
+    let newest = left.iter().rfind(|path| path.to_string_lossy().contains("mains_2026"));
     assert!(newest.unwrap().to_string_lossy().ends_with("mains_20261121T210002.000Z.wav"));
     let sides = std::fs::read_dir(dir.path()).unwrap().filter(|entry| {
         entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "json")

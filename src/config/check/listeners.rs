@@ -101,9 +101,6 @@ impl Check<'_> {
             if let Some(relay) = meter.stream.as_ref().and_then(|stream| stream.relay) {
                 add(&format!("meters.{at}.stream.relay"), &Addresses(vec![relay]));
             }
-            if let Some(relay) = meter.stream.as_ref().and_then(|stream| stream.relay) {
-                add(&format!("meters.{at}.stream.relay"), &Addresses(vec![relay]));
-            }
             let Link::Listen(Listen { addresses, .. }) = &meter.link else {
                 continue;
             };

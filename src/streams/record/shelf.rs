@@ -47,13 +47,16 @@ impl Shelf {
         }
     }
 
-    /// Ends the files that a gateway left which was killed.
-    pub(super) fn settle(&self) -> io::Result<()> {
+    /// Ends the files but `open` that nobody could end: the gateway was killed, or the disk was full.
+    pub(super) fn settle(&self, open: Option<&Path>) -> io::Result<()> {
         for (path, length) in self.own()? {
+            if Some(&*path) == open {
+                continue;
+            }
             let Ok(mut side) = Side::read(&path) else { continue };
             if side.ended.is_none() {
                 side.frames = frames(&path, length, side.channels.len())?;
-                side.ended = Some("the gateway ended without closing it".to_owned());
+                side.ended = Some("it could not be closed".to_owned());
                 side.write(&path)?;
                 tracing::info!(file = %path.display(), frames = side.frames, "a recording that was left open is closed");
             }
@@ -162,10 +165,10 @@ mod tests {
         // Killed: nobody has closed them.
         let side = Side::read(old.path()).unwrap();
         assert_eq!((side.frames, side.ended), (0, None));
-        shelf.settle().unwrap();
+        shelf.settle(None).unwrap();
         let side = Side::read(old.path()).unwrap();
         assert_eq!(side.frames, 10);
-        assert!(side.ended.unwrap().contains("without closing"));
+        assert!(side.ended.unwrap().contains("could not be closed"));
         shelf.remove(old.path()).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
     }

@@ -60,11 +60,12 @@ impl Writer {
         Writer { name, settings, shelf, open, hindrance, written: now, deep: now, metrics }
     }
 
-    /// Ends what a gateway left that was killed.
+    /// Ends what could not be ended before: by a gateway that was killed, or on a full disk.
     pub(super) fn settle(&self) {
-        if let Err(error) = self.shelf.settle() {
+        let open = self.open.as_ref().map(|(recording, _)| recording.path());
+        if let Err(error) = self.shelf.settle(open) {
             let directory = self.shelf.directory().display();
-            tracing::warn!(meter = %self.name, %directory, %error, "recordings of an earlier run cannot be looked at");
+            tracing::warn!(meter = %self.name, %directory, %error, "earlier recordings cannot be looked at");
         }
     }
 
@@ -129,6 +130,7 @@ impl Writer {
         self.metrics.recorded_bytes.add(recording.size().saturating_sub(before));
         if let Some(Hindrance::Failed { .. }) = self.hindrance.take() {
             tracing::info!(meter = %self.name, "recording goes on");
+            self.settle();
         }
         Ok(taken)
     }
