@@ -479,6 +479,14 @@ impl SmartDevice {
         }
     }
 
+    /// Where datagrams go, if the stream is of such.
+    fn datagrams_to(&self) -> Option<SocketAddr> {
+        match self.sampling.as_ref()?.request.sink {
+            Sink::Datagrams(to, _) => Some(to),
+            _ => None,
+        }
+    }
+
     /// The connection whose backlog counts for the stream.
     pub(super) fn sink(&self) -> Option<u64> {
         match self.sampling.as_ref()?.request.sink {
@@ -503,6 +511,11 @@ impl SmartDevice {
             let rest = sampling.rest(now, &self.manners);
             self.samples_sent += sampling.sent() - before;
             self.send(rest);
+            if let Some(to) = self.datagrams_to()
+                && self.manners.shuffle
+            {
+                self.out.push_back(Out::Datagram(to, Vec::new()));
+            }
         }
         let ended = self.sampling.take()?;
         if let Sink::Reader(id) = ended.request.sink {
