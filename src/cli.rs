@@ -24,8 +24,9 @@ use crate::bridge::Reload;
 use crate::config::watch::Watched;
 use crate::config::{self, ConfigErrors, Loaded, Source};
 use meter_protocols::dsmr::{BadKey, Key};
+use meter_protocols::smartmeter::{Kind, Layout};
 
-use crate::decode;
+use crate::decode::{self, SmartmeterOptions};
 use crate::demo;
 use crate::doctor;
 use crate::gateway;
@@ -38,8 +39,8 @@ pub use self::service::{serve, start_logging};
 pub use self::smartmeter::SmartOptions;
 
 pub use self::arguments::{
-    ConfigOptions, DecodeOptions, DecodedProtocol, MannersOptions, PacketFormat, SimulateOptions,
-    SimulatedKind,
+    ConfigOptions, DecodeOptions, DecodedProtocol, MannersOptions, MeterKind, PacketFormat,
+    SimulateOptions, SimulatedKind,
 };
 
 /// How the program ends.
@@ -213,18 +214,20 @@ fn decode(options: &DecodeOptions) -> Exit {
             return Exit::Usage;
         }
     };
+    let smartmeter = match smartmeter_options(options) {
+        Ok(options) => options,
+        Err(error) => {
+            complain(&error);
+            return Exit::Usage;
+        }
+    };
     let (out, err) = (io::stdout().lock(), io::stderr().lock());
     let outcome = match options.protocol {
         DecodedProtocol::Brultech => decode::brultech(input, out, err),
         DecodedProtocol::Dsmr => decode::dsmr(input, keys, out, err),
         DecodedProtocol::Tmpo => decode::tmpo(input, options.file.as_deref(), out, err),
         DecodedProtocol::Smartmeter => {
-            drop(err);
-            complain(&format!(
-                "{} cannot be decoded in this version: brultech, dsmr and tmpo can",
-                word(options.protocol)
-            ));
-            return Exit::Usage;
+            decode::smartmeter(input, options.file.as_deref(), &smartmeter, out, err)
         }
     };
     match outcome {
@@ -233,6 +236,31 @@ fn decode(options: &DecodeOptions) -> Exit {
             Exit::Data
         }
         _ => Exit::Fine,
+    }
+}
+
+/// What was said of a SmartMeter's samples.
+fn smartmeter_options(options: &DecodeOptions) -> Result<SmartmeterOptions, String> {
+    let DecodeOptions { protocol, measures, rate, kind, .. } = options;
+    let is_said = measures.is_some() || rate.is_some() || kind.is_some();
+    if is_said && *protocol != DecodedProtocol::Smartmeter {
+        return Err("--measures, --rate, --kind: only for the samples of smartmeter".to_owned());
+    }
+    let kind = kind.map(|kind| match kind {
+        MeterKind::Smartmeter => Kind::SmartMeter,
+        MeterKind::Powermeter => Kind::PowerMeter,
+    });
+    let layout = |text: &String| {
+        let known = "v,i  v,i,v,i,v,i  v,i,p,q  p,q  p,p,p,q,q,q  v,i_RMS  v,v,v,i,i,i_RMS";
+        Layout::of_measures(kind, text)
+            .ok_or_else(|| format!("--measures: {text:?} is none of {known}"))
+    };
+    let layout = measures.as_ref().map(layout).transpose()?;
+    match *rate {
+        Some(rate) if !(rate > 0.0 && rate.is_finite()) => {
+            Err(format!("--rate: {rate} is no number of samples a second"))
+        }
+        rate_hz => Ok(SmartmeterOptions { layout, rate_hz, kind }),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod dsmr;
 mod settings;
+mod smartmeter;
 mod tmpo;
 
 use std::io::{self, BufWriter, Read, Write};
@@ -11,6 +12,7 @@ use meter_protocols::brultech::{Decoder, Format, Frame, HttpRequest, Packet, Tex
 use serde::Serialize;
 
 pub use dsmr::dsmr;
+pub use smartmeter::{SmartmeterOptions, smartmeter};
 pub use tmpo::tmpo;
 
 /// Decodes a Brultech stream from `input`: each frame becomes one line of JSON on `out`, and bytes

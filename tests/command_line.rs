@@ -136,7 +136,10 @@ fn wrong_arguments_exit_64_and_help_0() {
         &["decode", "morse"],
         &["decode", "brultech", "--key", KEY],
         &["decode", "dsmr", "--key", "hunter2"],
-        &["decode", "smartmeter"],
+        &["decode", "dsmr", "--measures", "v,i"],
+        &["decode", "smartmeter", "--measures", "v"],
+        &["decode", "smartmeter", "--rate", "0"],
+        &["decode", "smartmeter", "--kind", "toaster"],
     ] {
         let output = program(there.path(), arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", stderr(&output));
@@ -147,6 +150,34 @@ fn wrong_arguments_exit_64_and_help_0() {
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         assert!(!stdout(&output).is_empty(), "{arguments:?}");
     }
+}
+
+#[test]
+fn decode_smartmeter_tells_what_samples_come_to() {
+    let there = given("");
+    let captures = concat!(env!("CARGO_MANIFEST_DIR"), "/protocols/tests/captures/smartmeter");
+    let decode = |file: &str, more: &[&str]| {
+        let file = format!("{captures}/{file}");
+        program(there.path(), &[&["decode", "smartmeter", &file], more].concat())
+    };
+    let output = decode("3p_4k_loss.bin", &[]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let text = stdout(&output);
+    assert_eq!(text.lines().count(), 3);
+    let summary = text.lines().last().unwrap();
+    for words in
+        ["\"samples\":834", "\"lost_sample_ranges\":[[126,168],[294,378]]", "\"v_l2\":231.0209"]
+    {
+        assert!(summary.contains(words), "{words}: {summary}");
+    }
+    let output = decode("3p_8k_raw.f32", &[]);
+    assert!(stderr(&output).contains("--measures says otherwise"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("\"active_power_total_w\":1113.2808"), "{}", stdout(&output));
+    let said = ["--measures", "v,i,v,i,v,i", "--rate", "8000", "--kind", "smartmeter"];
+    let output = decode("3p_8k_raw.f32", &said);
+    assert_eq!(stderr(&output), "");
+    assert!(stdout(&output).contains("\"samples\":800"), "{}", stdout(&output));
+    assert_eq!(decode("nowhere.bin", &[]).status.code(), Some(65));
 }
 
 #[test]

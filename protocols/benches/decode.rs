@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use meter_protocols::brultech::{Decoder, Format, Frame, Packet};
+use meter_protocols::smartmeter;
 
 fn main() {
     let budget = if std::env::args().any(|argument| argument == "--bench") {
@@ -31,6 +32,65 @@ fn main() {
     measure("noise, no packets", &noise(1 << 20), 64 * 1024, 0, budget);
     measure("half requests, no packets", &b"GET ".repeat(250_000), 64 * 1024, 0, budget);
     measure("false headers, no packets", &[0xFE, 0xFF, 0x05].repeat(350_000), 64 * 1024, 0, budget);
+    smartmeter(budget);
+}
+
+/// Packets of three lines, 1008 bytes of samples each, as at 1 kHz and above.
+fn smartmeter(budget: Duration) {
+    println!("{:<34} {:>14} {:>10} {:>10}", "smartmeter", "packets/s", "MB/s", "ns/packet");
+    let (mut framed, mut cut) = (Vec::new(), Vec::new());
+    for number in 0..BATCH as u32 {
+        let payload = waves(number);
+        let begin = framed.len();
+        smartmeter::Packet { number, payload }.encode(&mut framed);
+        // Every tenth lacks its second half.
+        let end = if number % 10 == 5 { begin + 500 } else { framed.len() };
+        cut.extend_from_slice(&framed[begin..end]);
+    }
+    let lost = BATCH / 10;
+    stream_of_samples("three lines, framed", &framed, 64 * 1024, BATCH, budget);
+    stream_of_samples("three lines, 1460 bytes a push", &framed, 1460, BATCH, budget);
+    stream_of_samples("every tenth packet cut short", &cut, 64 * 1024, BATCH - lost, budget);
+    stream_of_samples("noise, no packets", &noise(1 << 20), 64 * 1024, 0, budget);
+    stream_of_samples(
+        "half prefixes, no packets",
+        &b"Data: ".repeat(170_000),
+        64 * 1024,
+        0,
+        budget,
+    );
+}
+
+/// 42 samples of three voltages and currents, in a wave.
+fn waves(packet: u32) -> Vec<u8> {
+    let sample = |n: u32| {
+        let angle = f64::from(packet * 42 + n) * std::f64::consts::TAU / 160.0;
+        [0.0, -2.1, 2.1].map(|shift| [325.0 * (angle + shift).sin(), 900.0 * (angle + shift).cos()])
+    };
+    let values = (0..42).flat_map(|n| sample(n).concat());
+    values.flat_map(|value| (value as f32).to_le_bytes()).collect()
+}
+
+fn stream_of_samples(name: &str, stream: &[u8], chunk: usize, expected: usize, budget: Duration) {
+    let begun = Instant::now();
+    let mut rounds = 0_u32;
+    while rounds == 0 || begun.elapsed() < budget {
+        let mut decoder = smartmeter::Decoder::new();
+        decoder.expect_frames(24);
+        let mut packets = 0;
+        for bytes in stream.chunks(chunk) {
+            decoder.push(black_box(bytes));
+            while let Some(frame) = decoder.next_frame() {
+                if let Ok(smartmeter::Frame::Data(packet)) = &frame {
+                    packets += 1;
+                    black_box(packet);
+                }
+            }
+        }
+        assert_eq!(packets, expected, "{name}");
+        rounds += 1;
+    }
+    tell(name, stream.len(), expected, rounds, begun.elapsed());
 }
 
 /// Decodes `stream` in pushes of `chunk` bytes, over and over for `budget`, and prints the rate.
@@ -52,9 +112,14 @@ fn measure(name: &str, stream: &[u8], chunk: usize, expected: usize, budget: Dur
         assert_eq!(packets, expected, "{name}");
         rounds += 1;
     }
-    let seconds = begun.elapsed().as_secs_f64();
+    tell(name, stream.len(), expected, rounds, begun.elapsed());
+}
+
+/// Prints the rate: so many packets and bytes, so often, in this time.
+fn tell(name: &str, bytes: usize, expected: usize, rounds: u32, elapsed: Duration) {
+    let seconds = elapsed.as_secs_f64();
     let packets = expected as f64 * f64::from(rounds);
-    let megabytes = stream.len() as f64 * f64::from(rounds) / 1e6;
+    let megabytes = bytes as f64 * f64::from(rounds) / 1e6;
     println!(
         "{name:<34} {:>14.0} {:>10.1} {:>10.1}",
         packets / seconds,

@@ -223,6 +223,24 @@ pub struct DecodeOptions {
     /// The key of encrypted telegrams (dsmr), 32 hex digits
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
+    /// What a sample holds where no reply tells it (smartmeter), such as v,i or v,i,v,i,v,i
+    #[arg(long, value_name = "MEASURES")]
+    pub measures: Option<String>,
+    /// Samples a second where no reply tells it (smartmeter)
+    #[arg(long, value_name = "HERTZ")]
+    pub rate: Option<f64>,
+    /// Which meter it is where nothing tells it (smartmeter)
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<MeterKind>,
+}
+
+/// The two meters that share the protocol `smartmeter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MeterKind {
+    /// Three lines
+    Smartmeter,
+    /// A plug
+    Powermeter,
 }
 
 /// What `meterbridge decode` knows by name.
@@ -230,8 +248,7 @@ pub struct DecodeOptions {
 pub enum DecodedProtocol {
     /// GEM, ECM-1240 and ECM-1220 packets, mixed
     Brultech,
-    /// SmartMeter streams
-    #[value(hide = true)]
+    /// What SmartMeters and PowerMeters send: command channel, samples, datagrams
     Smartmeter,
     /// P1 telegrams and TIC frames
     Dsmr,

@@ -21,6 +21,7 @@ use super::{Answer, Command, CommandError, Job, Jobs, answers};
 use crate::broker::{Link, Message, QoS};
 use crate::metrics::Metrics;
 use crate::model::{Make, Model, Timestamp};
+use crate::publish::Guests;
 use crate::streams::record::Orders;
 use crate::topic::{BridgeTopic, MeterState, Topic};
 
@@ -74,6 +75,8 @@ pub(super) struct Desk {
     recorders: Orders,
     lanes: HashMap<(Make, Arc<str>), mpsc::Sender<Waiting>>,
     tasks: JoinSet<()>,
+    /// Those who wait for what meters reply that hear commands themselves.
+    listening: JoinSet<()>,
     stop: CancellationToken,
 }
 
@@ -97,7 +100,8 @@ pub(super) struct Outbox {
 impl Desk {
     pub(super) fn new(out: Outbox, routes: Routes, stop: CancellationToken) -> Desk {
         let (recorders, lanes) = (Orders::default(), HashMap::new());
-        Desk { out, routes, recorders, lanes, tasks: JoinSet::new(), stop }
+        let (tasks, listening) = (JoinSet::new(), JoinSet::new());
+        Desk { out, routes, recorders, lanes, tasks, listening, stop }
     }
 
     pub(super) fn with_recorders(self, recorders: Orders) -> Desk {
@@ -141,6 +145,41 @@ impl Desk {
             route.is_some_and(|route| (route.reach)(serial))
         };
         more && meter.make() == Make::Smartmeter && meter.serial().is_some_and(reaches)
+    }
+
+    /// A command that the meter has heard itself: its reply is under its own name, without the `id`. What
+    /// is missing is added.
+    pub(super) async fn overhear(&mut self, meter: &Meter, request: Request, guests: Guests) {
+        while self.listening.try_join_next().is_some() {}
+        let name = Arc::clone(meter.name());
+        let Some(serial) = meter.serial().map(Arc::clone) else { return };
+        if self.listening.len() >= LISTENING {
+            let reply = Reply::failed(&request.echo, &CommandError::Busy);
+            return self.out.reply(&name, reply, Asker::Topic).await;
+        }
+        let (out, stop) = (self.out.clone(), self.stop.clone());
+        self.listening.spawn(async move {
+            let cmd = &*request.command.name;
+            let patience = if cmd == "mqttServer" { SLOW } else { PATIENCE };
+            let heard = tokio::time::timeout(patience, guests.replied(&serial, cmd));
+            let outcome = tokio::select! {
+                biased;
+                () = stop.cancelled() => Err(CommandError::Lost),
+                heard = heard => match heard {
+                    // It says so itself, and no more was asked for.
+                    Ok(_) if serial == name && request.echo.id.is_none() => return,
+                    Ok(outcome) => outcome,
+                    // These it answers by being gone.
+                    Err(_) if RESTARTS.contains(&cmd) => return,
+                    Err(_) => Err(CommandError::Unreachable(format!(
+                        "the meter did not answer within {} s; over MQTT it cannot send long replies: an entry \
+                         with link: {{connect: …}} and this serial_number has no such limit",
+                        patience.as_secs()
+                    ))),
+                },
+            };
+            out.reply(&name, reply(&request.echo, outcome), Asker::Topic).await;
+        });
     }
 
     /// `record`: answered by the recorder of the meter, which may have to wait for the disk.
@@ -248,6 +287,7 @@ impl Desk {
     pub(super) async fn finish(mut self) {
         self.lanes.clear();
         while self.tasks.join_next().await.is_some() {}
+        while self.listening.join_next().await.is_some() {}
     }
 }
 
@@ -389,6 +429,13 @@ impl Outbox {
     }
 }
 
+/// How long a meter has for a reply to what it heard itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+const SLOW: Duration = Duration::from_secs(30);
+/// Replies that are waited for at a time.
+const LISTENING: usize = 64;
+/// What a meter does instead of replying.
+const RESTARTS: [&str; 3] = ["restart", "factoryReset", "basicReset"];
 /// Commands of one meter that may wait.
 const LANE: usize = 16;
 /// An adapter answers by its own deadlines; this is for when it does not.

@@ -301,15 +301,20 @@ impl Clerk<'_> {
     }
 
     /// What the meter hears itself it does itself, once. Here only what it cannot say is answered: who it
-    /// is, and whatever is to carry an `id`, as far as its readings tell.
+    /// is, what is to carry an `id`, and that it does not answer.
     async fn overhear(&mut self, meter: &Meter, order: Order<'_>) {
         let is_called_so = meter.serial() == Some(meter.name());
         match (order.leaf, order.request) {
             (Leaf::Cmd, Some(Ok(request))) => {
                 let name = &*request.command.name;
                 let alone = is_called_so && request.echo.id.is_none();
-                if name == "info" || (!alone && answers::is_reading(name)) {
+                // Recording is nothing to the meter itself.
+                let is_ours = matches!(name, "info" | "record");
+                if is_ours || (!alone && answers::is_reading(name)) {
                     self.desk.command(meter, request.clone(), Asker::Topic).await;
+                } else {
+                    let guests = self.router.guests.clone();
+                    self.desk.overhear(meter, request.clone(), guests).await;
                 }
             }
             (Leaf::Cmd, Some(Err(_))) => self.serve(meter, order).await,

@@ -46,6 +46,8 @@ pub struct Meter {
     pub stream: Option<Stream>,
     /// Whose energy is believed; a SmartMeter or PowerMeter only.
     pub energy: EnergySource,
+    /// The unit of the energy in a PowerMeter's messages on a broker.
+    pub energy_unit: EnergyUnit,
     /// The first level of the topics that a SmartMeter or PowerMeter uses on a broker.
     pub base_topics: Vec<String>,
     /// What each physical channel measures, by the channel's key (`ch1`, `aux1`, `pulse1`, `t1`).
@@ -112,6 +114,20 @@ pub enum EnergySource {
     Integrated,
 }
 
+/// The unit of the energy in a PowerMeter's messages on a broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnergyUnit {
+    /// Found out by the power.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// Firmware 2 and later.
+    Wh,
+    /// Firmware 1.
+    #[serde(rename = "kWh")]
+    KWh,
+}
+
 /// What one physical channel measures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -174,6 +190,7 @@ impl Default for Meter {
             temperature_unit: TemperatureUnit::default(),
             stream: None,
             energy: EnergySource::default(),
+            energy_unit: EnergyUnit::default(),
             base_topics: vec!["powermeter".to_owned(), "SmartMeter".to_owned()],
             channels: BTreeMap::new(),
         }

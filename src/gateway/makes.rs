@@ -271,8 +271,9 @@ impl Makes {
                     link.spawn(links, ears, stop, metrics);
                 }
                 Make::Smartmeter => {
-                    let (shared, is_serial) = (smartmeters.clone(), link.is_serial());
-                    let ears = move |peer| shared.ears(id, peer, is_serial);
+                    let way = (link.is_serial(), link.address().is_some());
+                    let shared = smartmeters.clone();
+                    let ears = move |peer| shared.ears(id, peer, way);
                     link.spawn(links, ears, stop, metrics);
                 }
                 // They have no ports of their own: the listeners above.

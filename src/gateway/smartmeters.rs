@@ -92,12 +92,18 @@ impl Smartmeters {
 }
 
 impl Shared {
-    /// Ears for a connection that was just opened.
-    pub(super) fn ears(&self, link: LinkId, peer: String, serial_line: bool) -> Ears {
+    /// Ears for a connection that was just opened: a serial line, or one that the device has dialled.
+    pub(super) fn ears(
+        &self,
+        link: LinkId,
+        peer: String,
+        (serial_line, listens): (bool, bool),
+    ) -> Ears {
         let context = Context {
             link,
             peer,
             serial_line,
+            listens,
             roster: self.roster.clone(),
             waveforms: self.waveforms.clone(),
             metrics: self.metrics.clone(),

@@ -127,3 +127,32 @@ fn told(
     let topic = Topic::Meter(device.name.to_string(), MeterState::Info).to_string();
     object([("stat_t", json!(topic)), ("val_tpl", json!(template))])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DeviceId, Make, Model};
+
+    #[test]
+    fn a_relay_is_a_switch_and_no_setting() {
+        let device = Device {
+            id: DeviceId::derive(Make::Smartmeter, "powermeter27"),
+            make: Make::Smartmeter,
+            model: Model::Powermeter,
+            serial: "powermeter27".into(),
+            name: "plug".into(),
+            adopted: false,
+            new: false,
+            sensors: Vec::new(),
+            own: None,
+        };
+        let all = components(&device);
+        let [(key, relay)] = &all[..] else { panic!("{all:?}") };
+        assert_eq!((key.as_str(), relay.platform), ("relay", Platform::Switch));
+        let fields = Value::Object(relay.fields.clone());
+        assert_eq!(fields["cmd_t"], "powermeter/plug/switch");
+        assert_eq!(fields["stat_t"], "powermeter/plug/state/switch");
+        assert_eq!((&fields["pl_on"], &fields["stat_on"]), (&json!("on"), &json!("true")));
+        assert!(fields.get("ent_cat").is_none());
+    }
+}

@@ -40,6 +40,7 @@ pub(crate) fn plan(entries: &[Meter], links: &Links) -> Plan {
             poll: entry.poll.unwrap_or(POLL),
             stream: entry.stream.clone(),
             energy: entry.energy,
+            energy_unit: entry.energy_unit,
             scales: settings.channels.iter().map(|(key, one)| (*key, one.scales)).collect(),
         }));
         plan.meters.push(settings);

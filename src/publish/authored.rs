@@ -33,6 +33,14 @@ pub struct Holder {
     pub serial: Option<Arc<str>>,
 }
 
+impl Holder {
+    /// Whether it may be a meter that calls itself by this name, and no other.
+    pub(crate) fn is_called_as_itself(&self, name: &str) -> bool {
+        let itself = self.serial.as_deref().is_none_or(|own| own == name);
+        self.make == Make::Smartmeter && itself
+    }
+}
+
 impl Authored {
     /// The gateway writes of this device.
     pub fn add(&self, device: DeviceId) {

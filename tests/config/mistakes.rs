@@ -324,10 +324,7 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
             &smartmeter("{connect: meter}", "    polarity: btmon\n    units: [fc]\n"),
             &[("5:15", "is a matter of Brultech meters"), ("6:12", "leave units out")],
         ),
-        (
-            &smartmeter("{mqtt: \"mqtt://nas\"}", ""),
-            &[("4:18", "write embedded")],
-        ),
+        (&smartmeter("{mqtt: \"mqtt://nas\"}", ""), &[("4:18", "write embedded")]),
         (
             &smartmeter("{mqtt: embedded}", "    poll: 5s\n    stream: {rate: 20}\n"),
             &[("5:11", "leave poll out"), ("6:13", "write over: mqtt")],
@@ -341,7 +338,10 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
             &[("5:20", "it needs link: {connect")],
         ),
         (
-            &smartmeter("{connect: meter}", "    stream: {rate: 64000, slot: [3, 3], udp_port: 9}\n"),
+            &smartmeter(
+                "{connect: meter}",
+                "    stream: {rate: 64000, slot: [3, 3], udp_port: 9}\n",
+            ),
             &[("5:20", "1 to 32000"), ("5:33", "is no slot"), ("5:51", "is for over: udp")],
         ),
         (

@@ -4,3 +4,4 @@ mod clashes;
 mod commands;
 mod device;
 mod measured;
+mod streams;

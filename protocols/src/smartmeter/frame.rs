@@ -149,6 +149,10 @@ impl Decoder {
                     return None;
                 }
                 Judged::Skip(bytes, reason) => {
+                    // So that lines without an end are not looked through again and again.
+                    if reason == SkipReason::NoLineEnd {
+                        self.scanned = judge::line_limit(held).min(held.len());
+                    }
                     self.pass_over(bytes.max(1).min(self.skipped.room()), reason);
                 }
                 // What was passed over comes first; this is judged again with the next call.
@@ -191,7 +195,7 @@ impl Decoder {
         let bytes = bytes.min(self.pending());
         self.begin += bytes;
         self.offset += bytes as u64;
-        self.scanned = 0;
+        self.scanned = self.scanned.saturating_sub(bytes);
     }
 
     /// After a burst, lets go of what a connection at rest does not need.

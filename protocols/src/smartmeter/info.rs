@@ -64,10 +64,12 @@ impl Info {
         if text("cmd") != Some("info") || keys.contains_key("error") {
             return None;
         }
-        let list = |key: &str| keys.get(key).and_then(Value::as_array);
+        let kind = text("type").and_then(Kind::of_type);
+        // The README shows a relay of a SmartMeter, which has none.
+        let relay = keys.get("relay").filter(|_| kind != Some(Kind::SmartMeter));
         Some(Self {
             name: text("name").filter(|name| !name.is_empty())?.to_owned(),
-            kind: text("type").and_then(Kind::of_type),
+            kind,
             version: set("version"),
             compiled: set("compiled"),
             ip: set("ip"),
@@ -77,11 +79,9 @@ impl Info {
             sampling_rate: number_of(keys, "sampling_rate"),
             rtc: keys.get("rtc").and_then(boolean),
             busy: text("state").map(|state| state == "busy"),
-            relay: keys.get("relay").and_then(boolean),
+            relay: relay.and_then(boolean),
             energy_wh: keys.get("energy").and_then(Values::read),
-            calibration: list("calibration")
-                .map(|factors| factors.iter().filter_map(Value::as_f64).collect())
-                .unwrap_or_default(),
+            calibration: calibration(keys),
             ssids: text("ssids").map(names_of).unwrap_or_default(),
             ssid: set("ssid"),
             rssi_dbm: number_of(keys, "rssi"),
@@ -106,6 +106,15 @@ impl Info {
     #[must_use]
     pub fn energy_unit_is_wh(&self) -> Option<bool> {
         super::mqtt::energy_unit_is_wh(self.likely_kind()?, self.firmware())
+    }
+}
+
+/// The factors: a list, or two keys as the README has them.
+fn calibration(keys: &Map<String, Value>) -> Vec<f64> {
+    let list = keys.get("calibration").and_then(Value::as_array);
+    match list {
+        Some(factors) => factors.iter().filter_map(Value::as_f64).collect(),
+        None => ["calV", "calI"].iter().filter_map(|key| number_of(keys, key)).collect(),
     }
 }
 
@@ -138,6 +147,12 @@ mod tests {
         assert_eq!(info.energy_unit_is_wh(), None);
         assert_eq!(Info::read(&json!({"cmd": "info"})), None);
         assert_eq!(Info::read(&json!({"error": false, "cmd": "info", "name": "x"})), None);
+        let readme = json!({
+            "cmd": "info", "type": "SmartMeter", "name": "x", "relay": 1, "calV": 1, "calI": 0.98,
+        });
+        let readme = Info::read(&readme).unwrap();
+        assert_eq!((readme.kind, readme.relay), (Some(Kind::SmartMeter), None));
+        assert_eq!(readme.calibration, [1.0, 0.98]);
         let old = json!({"cmd": "info", "type": "PowerMeter", "name": "x", "version": "1.3"});
         assert_eq!(Info::read(&old).unwrap().energy_unit_is_wh(), Some(false));
     }

@@ -186,8 +186,7 @@ fn judge_line(held: &[u8], scanned: usize, quiet: bool, known: &Known) -> Judged
 }
 
 fn judge_json(held: &[u8], scanned: usize, quiet: bool) -> Judged {
-    let limit = if held.starts_with(LOG_FILE) { LOG_FILE_LIMIT } else { LINE_LIMIT };
-    match line(held, scanned, limit) {
+    match line(held, scanned, line_limit(held)) {
         Line::Whole(text, bytes) if is_message(&text) => Judged::Frame(Frame::Json(text), bytes),
         Line::Whole(_, bytes) => Judged::Skip(next_boundary(held).min(bytes), SkipReason::NotJson),
         Line::Open => wait(held, held.len(), quiet),
@@ -222,6 +221,11 @@ fn judge_log(held: &[u8], scanned: usize, quiet: bool, known: &Known) -> Judged 
         Some(line) => Judged::Frame(Frame::Log(line), bytes),
         None => Judged::Skip(bytes, SkipReason::Between),
     }
+}
+
+/// How long the line that begins here may be.
+pub(super) fn line_limit(held: &[u8]) -> usize {
+    if held.starts_with(LOG_FILE) { LOG_FILE_LIMIT } else { LINE_LIMIT }
 }
 
 /// The end of a log line, its bytes, and whether it was cut; `None`: more bytes are needed.
@@ -321,11 +325,11 @@ pub(super) const INFO: &[u8; 5] = b"Info:";
 /// The answer to `?`.
 pub(super) const SETUP: &str = "Setup done";
 /// The answer to `getLog` begins so.
-pub(super) const LOG_FILE: &[u8] = b"Info:{\"cmd\":\"log\",\"msg\":\"*** LOGFile";
+const LOG_FILE: &[u8] = b"Info:{\"cmd\":\"log\",\"msg\":\"*** LOGFile";
 /// The longest line but for that answer (protocol note, section 2.1).
-pub(super) const LINE_LIMIT: usize = 2048;
+const LINE_LIMIT: usize = 2048;
 /// The longest answer to `getLog`: two files of up to 20 kB, and what is around them.
-pub(super) const LOG_FILE_LIMIT: usize = 48 * 1024;
+const LOG_FILE_LIMIT: usize = 48 * 1024;
 /// A number of packets that is soon reached after a start, or lost at once.
 const FEW: u32 = 1000;
 /// More packets than are lost at once.

@@ -40,7 +40,7 @@ pub use kind::{Kind, Version};
 pub use layout::{Layout, Quantity, StreamChannel};
 pub use log::{LogLevel, LogLine, Quality};
 pub use packet::{BadDatagram, Packet, values as floats};
-pub use reply::{Message, Reply, line};
+pub use reply::{Message, Reply, line, mask};
 pub use sample::{
     BUFFER, Conn, Measures, SMART_RATES, SampleReply, SampleRequest, StopSummary, chunk_size,
 };

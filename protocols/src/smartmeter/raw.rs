@@ -2,9 +2,7 @@
 
 use super::LogLine;
 use super::frame::{Frame, Judged};
-use super::judge::{
-    self, INFO, LINE_LIMIT, LOG_FILE, LOG_FILE_LIMIT, Line, SETUP, is_log_begin, is_message,
-};
+use super::judge::{self, INFO, Line, SETUP, is_log_begin, is_message};
 
 /// Judges bytes, at least one: samples, unless a line that cannot well be samples begins with them.
 pub(super) fn judge(held: &[u8], scanned: usize, quiet: bool) -> Judged {
@@ -27,8 +25,7 @@ fn judge_json(held: &[u8], scanned: usize, quiet: bool) -> Judged {
     if held.get(INFO.len() + 1).is_some_and(|byte| *byte != b'"') {
         return raw(held, INFO.len());
     }
-    let limit = if held.starts_with(LOG_FILE) { LOG_FILE_LIMIT } else { LINE_LIMIT };
-    match judge::line(held, scanned, limit) {
+    match judge::line(held, scanned, judge::line_limit(held)) {
         Line::Whole(text, bytes) if is_message(&text) => Judged::Frame(Frame::Json(text), bytes),
         Line::Open if !quiet => Judged::Wait(held.len()),
         _ => raw(held, INFO.len()),

@@ -118,7 +118,7 @@ impl Reply {
         };
         let (cmd, message) = (take("cmd"), take("msg").map(|text| text.replace("//n", "\n")));
         keys.shift_remove("error");
-        if kind == Some(Kind::SmartMeter) && cmd.as_deref() == Some("getPower") {
+        if kind == Some(Kind::SmartMeter) {
             keys.shift_remove("apparentPower");
         }
         Self { cmd, failed, message, keys }
@@ -145,21 +145,30 @@ fn is_failure(keys: &Map<String, Value>, kind: Option<Kind>) -> bool {
     let text = |key: &str| keys.get(key).and_then(Value::as_str);
     let told = keys.get("error").and_then(boolean).unwrap_or(false);
     let message = text("msg").unwrap_or_default();
-    match text("cmd") {
-        // Both are inverted on a SmartMeter; the words are right on either.
-        Some("ntp") if message.starts_with("Time synced") => false,
-        Some("ntp") if message.starts_with("Error syncing") => true,
-        Some("addWifi") if message.starts_with("New Ap") => false,
-        Some("addWifi") if message.contains("already in list") => true,
+    // Two replies of a SmartMeter are inverted; the words are right on either, also where `cmd` is missing.
+    let words = [
+        ("ntp", "Time synced", false),
+        ("ntp", "Error syncing", true),
+        ("addWifi", "New Ap", false),
+        ("addWifi", "Wifi AP", true),
+    ];
+    let cmd = text("cmd");
+    let is_meant = |(of, begin, _): &&(&str, &str, bool)| {
+        cmd.is_none_or(|cmd| cmd == *of) && message.starts_with(begin)
+    };
+    if let Some((.., failed)) = words.iter().find(is_meant) {
+        return *failed;
+    }
+    match cmd {
         // Whatever it says when its list is full, a SmartMeter calls it no error.
         Some("addWifi") if kind == Some(Kind::SmartMeter) && !message.is_empty() => true,
-        Some("sample") if keys.contains_key("startTs") => is_error(keys),
+        Some("sample") | None if keys.contains_key("startTs") => is_error(keys),
         _ => told,
     }
 }
 
-/// Replaces passwords, also where a reply repeats them in words.
-pub(super) fn mask(keys: &mut Map<String, Value>) {
+/// Replaces passwords among the keys of a message, also where it repeats them in words.
+pub fn mask(keys: &mut Map<String, Value>) {
     for (key, value) in keys.iter_mut() {
         match value {
             Value::Object(inner) => mask(inner),
@@ -241,6 +250,10 @@ mod tests {
             (PowerMeter, r#"{"error":true,"cmd":"sample","startTs":"1.5"}"#, false),
             (PowerMeter, r#"{"error":true,"cmd":"sample","msg":"no"}"#, true),
             (PowerMeter, r#"{"error":true,"cmd":"stop"}"#, true),
+            (SmartMeter, r#"{"error":true,"msg":"Time synced"}"#, false),
+            (SmartMeter, r#"{"error":true,"msg":"New Ap, SSID: a, PW: b"}"#, false),
+            (SmartMeter, r#"{"error":true,"cmd":"mdns","msg":"New Ap"}"#, true),
+            (SmartMeter, r#"{"msg":"Time synced"}"#, false),
         ];
         for (kind, text, failed) in cases {
             assert_eq!(reply(text, kind).failed, failed, "{kind}: {text}");

@@ -288,7 +288,12 @@ impl SampleReply {
     #[must_use]
     pub fn read(value: &Value, kind: Option<Kind>, asked: Option<&SampleRequest>) -> Option<Self> {
         let keys = value.as_object().filter(|keys| !is_error(keys))?;
-        if keys.get("cmd").and_then(Value::as_str) != Some("sample") {
+        // As the README has it, a reply lacks its `cmd`.
+        let is_sample = match keys.get("cmd") {
+            Some(cmd) => cmd == "sample",
+            None => keys.contains_key("measures") && keys.contains_key("samplingrate"),
+        };
+        if !is_sample {
             return None;
         }
         let text = |key: &str| keys.get(key).and_then(Value::as_str);
@@ -327,7 +332,7 @@ impl SampleReply {
 
 /// Whether the reply to `sample` says that nothing was started.
 pub(super) fn is_error(keys: &Map<String, Value>) -> bool {
-    keys.get("error").and_then(boolean) != Some(false) && !keys.contains_key("startTs")
+    keys.get("error").and_then(boolean) == Some(true) && !keys.contains_key("startTs")
 }
 
 fn slot(value: &Value) -> Option<(u32, u32)> {
@@ -376,7 +381,11 @@ impl StopSummary {
     #[must_use]
     pub fn read(value: &Value) -> Option<Self> {
         let keys = value.as_object()?;
-        if keys.get("cmd").and_then(Value::as_str) != Some("stop") {
+        let is_stop = match keys.get("cmd") {
+            Some(cmd) => cmd == "stop",
+            None => keys.contains_key("stop_ts"),
+        };
+        if !is_stop {
             return None;
         }
         let of = |key: &str| keys.get(key).and_then(number);

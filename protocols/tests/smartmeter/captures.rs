@@ -123,3 +123,29 @@ fn a_timed_start_of_a_powermeter_is_no_error() {
         None
     );
 }
+
+#[test]
+fn replies_as_the_readme_has_them_are_read_too() {
+    for name in FRAMED {
+        let stream = String::from_utf8_lossy(&capture(name)).into_owned();
+        let json: Vec<&str> = stream
+            .split("Info:")
+            .filter_map(|line| line.split_once("\r\n"))
+            .map(|one| one.0)
+            .collect();
+        let without = |text: &str| {
+            let mut value: Value = serde_json::from_str(text).ok()?;
+            let cmd = value.as_object_mut()?.shift_remove("cmd")?;
+            Some((cmd, serde_json::from_str(text).ok()?, value))
+        };
+        let mut seen = 0;
+        for (cmd, whole, value) in json.iter().filter_map(|text| without(text)) {
+            let reply = SampleReply::read(&value, None, None);
+            assert_eq!(reply, SampleReply::read(&whole, None, None), "{name}");
+            assert_eq!(reply.is_some(), cmd == "sample", "{name}");
+            assert_eq!(StopSummary::read(&value), StopSummary::read(&whole), "{name}");
+            seen += 1;
+        }
+        assert!(seen >= 2, "{name}");
+    }
+}

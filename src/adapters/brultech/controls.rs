@@ -117,8 +117,6 @@ mod tests {
             ControlKind::Choice { setting, options } => {
                 options.iter().map(|name| set(setting, format!("\"{name}\""))).collect()
             }
-            // No Brultech meter has one.
-            ControlKind::Relay => Vec::new(),
         }
     }
 

@@ -115,9 +115,11 @@ impl Entries {
             None => record.replaced_by.is_some().then_some(Reason::Replaced),
         };
         let free = || {
-            self.entries
-                .iter()
-                .position(|entry| entry.taken_by.is_none() && entry.settings.link == link)
+            let is_free = |entry: &Entry| entry.taken_by.is_none() && entry.settings.link == link;
+            // Who is called as the meter calls itself is meant.
+            let namesake = |entry: &Entry| is_free(entry) && *entry.settings.name == **serial;
+            let namesake = self.entries.iter().position(namesake);
+            namesake.or_else(|| self.entries.iter().position(is_free))
         };
         let place = own.or_else(free);
         let is_known = self.known.contains_key(serial);

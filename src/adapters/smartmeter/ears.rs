@@ -68,9 +68,8 @@ impl Ears {
             self.way = None;
             let peer = &self.context.peer;
             let way = self.switchboard.register(Way::Connection, &device.serial, device.kind, peer);
-            if let Some(before) = way.in_place_of.as_ref().filter(|before| *before != peer) {
-                let serial = &*device.serial;
-                tracing::debug!(serial, peer, before, "the meter has come by another connection");
+            if let Some(before) = &way.in_place_of {
+                self.tell_of_another(&device.serial, before);
             }
             self.way = Some(way);
         }
@@ -83,6 +82,21 @@ impl Ears {
         }
         self.finished = self.finished.take().or_else(|| self.session.take_finished());
         self.session.poll_transmit().unwrap_or_default()
+    }
+
+    /// It comes from elsewhere: one that was moved, or another of the same name.
+    fn tell_of_another(&self, serial: &str, before: &str) {
+        let peer = &*self.context.peer;
+        let host = |peer: &str| peer.rsplit_once(':').map(|(host, _)| host.to_owned());
+        if host(peer) != host(before) && self.context.told.first(format!("moved {serial}")) {
+            tracing::warn!(
+                serial,
+                peer,
+                before,
+                "the meter has come by another connection; should that go on and on, two meters have given \
+                 themselves the same name"
+            );
+        }
     }
 
     /// Takes the datagrams that are there, but not for ever.

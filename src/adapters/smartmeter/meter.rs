@@ -31,6 +31,7 @@ pub(crate) struct Meter {
     past: Vec<Arc<ReadingSet>>,
     relay: Option<bool>,
     relay_is_news: bool,
+    changed: bool,
     evidence: Evidence,
     /// The greatest power of each channel since its energy was told last, W.
     peaks: PerChannel,
@@ -93,6 +94,7 @@ impl fleet::Meter for Meter {
             past: Vec::new(),
             relay: None,
             relay_is_news: false,
+            changed: true,
             evidence: Evidence::default(),
             peaks: [None; 4],
             told: [None; 4],
@@ -101,6 +103,7 @@ impl fleet::Meter for Meter {
 
     fn hear(&mut self, frame: &Frame, at: Timestamp) -> Heard {
         self.note_relay(frame.relay);
+        self.changed |= frame.now.is_some() || !frame.past.is_empty();
         let before = (self.state.known, self.model);
         // What a message looks like is a guess, what a meter says of itself is not.
         if !frame.on_our_broker {
@@ -136,6 +139,7 @@ impl fleet::Meter for Meter {
 
     fn configure(&mut self, settings: MeterSettings, standing: Standing) {
         (self.settings, self.standing) = (settings, standing);
+        self.changed = true;
         self.describe();
     }
 
@@ -161,6 +165,10 @@ impl fleet::Meter for Meter {
 
     fn take_relay(&mut self) -> Option<bool> {
         self.relay.filter(|_| std::mem::take(&mut self.relay_is_news))
+    }
+
+    fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 }
 

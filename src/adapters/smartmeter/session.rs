@@ -84,9 +84,11 @@ impl Device {
 impl Session {
     /// A connection that was opened just now.
     pub(super) fn new(context: Arc<Context>, now: Instant) -> Session {
+        let mut decoder = Decoder::new();
+        decoder.expect_line_ends(context.serial_line);
         Session {
             context,
-            decoder: Decoder::new(),
+            decoder,
             device: None,
             news: None,
             life: Life::new(now),
@@ -216,6 +218,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let at = Timestamp::now();
+        self.tell_of_silence();
         self.end_stream(None, Instant::now(), at);
         self.give_up_turns();
     }

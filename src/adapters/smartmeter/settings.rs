@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::adapters::fleet::{LinkId, MeterSettings};
-use crate::config::meter::EnergySource;
+use crate::config::meter::{EnergySource, EnergyUnit};
 use crate::config::stream::Stream;
 use crate::model::{Channel, DeviceId};
 
@@ -42,6 +42,8 @@ pub(crate) struct EntrySettings {
     pub(crate) stream: Option<Stream>,
     /// Whose energy is believed.
     pub(crate) energy: EnergySource,
+    /// The unit of the energy in a PowerMeter's messages.
+    pub(crate) energy_unit: EnergyUnit,
     /// Factors on sampled voltage and current, by channel.
     pub(crate) scales: HashMap<Channel, (f64, f64)>,
 }
@@ -57,6 +59,7 @@ impl EntrySettings {
             poll: POLL,
             stream: None,
             energy: EnergySource::Auto,
+            energy_unit: EnergyUnit::Auto,
             scales: HashMap::new(),
         }
     }
@@ -93,7 +96,14 @@ impl Roster {
                 (taken.is_none() && is_for_it && entry.link == link).then_some(place)
             })
         };
-        match own.or_else(free) {
+        // Who is called as the device calls itself is meant, as in the adapter.
+        let namesake = || {
+            let mut free = places.entries.iter().zip(&places.taken_by);
+            free.position(|(entry, taken)| {
+                taken.is_none() && entry.link == link && *entry.name == *serial
+            })
+        };
+        match own.or_else(namesake).or_else(free) {
             Some(place) => {
                 places.taken_by[place] = Some(serial.into());
                 Arc::clone(&places.entries[place])

@@ -402,4 +402,6 @@ const TRUST_MS: u64 = 60_000;
 const LIVE_V: f64 = 15.0;
 
 #[cfg(test)]
+mod captures;
+#[cfg(test)]
 mod tests;

@@ -147,8 +147,7 @@ impl Window {
     /// What the window comes to. `energy`: also the energy that has flowed in the frames that came;
     /// what was lost flowed too, but nobody knows how much.
     pub(super) fn measured(&self, columns: &Columns, cut: &Cut, energy: bool) -> Measured {
-        let lines = [0, 1, 2].map(|line| self.lines[line].line(&columns.lines[line]));
-        let whole = if columns.single { lines[0] } else { sum(&lines) };
+        let (lines, whole) = self.means(columns);
         let energy = energy.then(|| self.flowed(columns, &lines, &whole)).flatten();
         let mut measured = Measured { energy, ..Measured::default() };
         // Out of a small part of a second no reading is made.
@@ -158,6 +157,12 @@ impl Window {
             measured.whole = if columns.whole { whole } else { Line::default() };
         }
         measured
+    }
+
+    /// Line by line, and the whole; a PowerMeter's only line is both.
+    pub(super) fn means(&self, columns: &Columns) -> ([Line; 3], Line) {
+        let lines = [0, 1, 2].map(|line| self.lines[line].line(&columns.lines[line]));
+        (lines, if columns.single { lines[0] } else { sum(&lines) })
     }
 
     fn flowed(&self, columns: &Columns, lines: &[Line; 3], whole: &Line) -> Option<Energy> {

@@ -39,7 +39,7 @@ impl Check<'_> {
     }
 
     fn not_a_smartmeter(&mut self, key: &str, meter: &Meter) {
-        for name in ["stream", "energy", "base_topics"] {
+        for name in ["stream", "energy", "energy_unit", "base_topics"] {
             let key = format!("{key}.{name}");
             if self.given(&key) {
                 let message =

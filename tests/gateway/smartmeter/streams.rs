@@ -101,3 +101,46 @@ async fn a_command_starts_what_the_configuration_does_not() {
     assert!(reply["msg"].as_str().unwrap().contains("do not reach the gateway"), "{reply}");
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn samples_without_numbers_are_taken_when_the_log_is_silent() {
+    let mut asked = asked();
+    asked["payload"]["prefix"] = false.into();
+    let reply =
+        sampled(0..0).reply().unwrap().to_string().replace("\"prefix\":true", "\"prefix\":false");
+    let mut answer = Answer::line(&reply);
+    let frame: Vec<u8> = VALUES.iter().flat_map(|value| value.to_le_bytes()).collect();
+    for number in 0..40 {
+        answer.pieces.push(frame.clone());
+        if number == 17 {
+            answer.pieces.push(b"Info:[E]03/02 16:04:02: Lost interrupt!\r\n".to_vec());
+        }
+    }
+    let script = Script::of("dialog_sampling.jsonl").with(&asked, answer);
+    let device = Device::start(script).await;
+    let raw = STREAM.replace("\"v,i_RMS\"", "\"v,i_RMS\", framed: false");
+    let site = Site::new(&dialled("mains", device.address, &raw));
+    let gateway = site.start().await;
+    gateway.until_metric("meterbridge_stream_frames_total", |count| count == 40).await;
+    assert_eq!(gateway.metric("meterbridge_smartmeter_quality_lines_total").await, 1);
+    let said: Vec<String> =
+        device.lines.all().into_iter().filter(|line| !line.contains("get")).collect();
+    assert_eq!(said[0], r#"{"cmd":"log","level":"error"}"#, "{said:?}");
+    assert!(said[1].contains("\"sample\""), "{said:?}");
+    let voltage = command(gateway.web(), "mains", &json!({"cmd": "getVoltage"})).await;
+    assert_eq!(voltage["channels"]["l3"], 229.3, "{voltage}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn samples_whose_begin_was_missed_are_stopped() {
+    let mut script = Script::of("dialog_sampling.jsonl").with(&json!({"cmd": "stop"}), summary(9));
+    script.greeting.pieces.push(packet(4));
+    let device = Device::start(script).await;
+    let site = Site::new(&dialled("mains", device.address, "    poll: 1h\n"));
+    let gateway = site.start().await;
+    device.said("{\"cmd\":\"stop\"}", 1).await;
+    heard(gateway.web(), "mains").await;
+    assert_eq!(gateway.metric("meterbridge_stream_packets_total").await, 0);
+    gateway.stop().await;
+}

@@ -110,8 +110,13 @@ async fn under_its_own_name_the_device_obeys_and_the_gateway_says_who_it_is() {
     assert_eq!(info["model"], "voelkerb PowerMeter");
     tell(&device, "powermeter/powermeter27/cmd", r#"{"cmd":"getVoltage","id":8}"#).await;
     assert_eq!(reply(&subscriber, "powermeter27", 8).await["voltage"], 230.1);
+    // What else it replies has no id, and gets it here.
+    let daily = r#"{"cmd":"dailyRestart","hour":-1,"minute":0,"id":10}"#;
+    tell(&device, "powermeter/powermeter27/cmd", daily).await;
+    let told = reply(&subscriber, "powermeter27", 10).await;
+    assert_eq!((&told["error"], &told["msg"]), (&false.into(), &"done".into()), "{told}");
     // Each was heard once by the device, and nothing of it came again by the gateway.
-    assert_eq!((device.count("cmd"), device.count("switch")), (3, 1), "{:?}", device.obeyed.all());
+    assert_eq!((device.count("cmd"), device.count("switch")), (4, 1), "{:?}", device.obeyed.all());
 
     // Over HTTP the gateway brings it there.
     let told = over_http(
@@ -129,7 +134,7 @@ async fn under_its_own_name_the_device_obeys_and_the_gateway_says_who_it_is() {
         })
         .await;
     assert!(!device.relay());
-    assert_eq!(device.count("cmd"), 4, "{:?}", device.obeyed.all());
+    assert_eq!(device.count("cmd"), 5, "{:?}", device.obeyed.all());
     // The state of the relay is the device's own message alone.
     let told = subscriber.payloads("powermeter/powermeter27/state/switch");
     assert_eq!(told, ["false", "true", "false"]);
@@ -148,6 +153,9 @@ async fn what_all_are_told_is_done_once() {
         tell(&device, "powermeter/switch", "on").await;
         tell(&device, "powermeter/cmd", r#"{"cmd":"info","id":4}"#).await;
         reply(&subscriber, name, 4).await;
+        let daily = r#"{"cmd":"dailyRestart","hour":-1,"minute":0,"id":5}"#;
+        tell(&device, "powermeter/cmd", daily).await;
+        assert_eq!(reply(&subscriber, name, 5).await["msg"], "done");
         // The state is asked for after something was told; a later command comes after all of that.
         over_http(
             &gateway,

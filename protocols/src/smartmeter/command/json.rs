@@ -71,6 +71,16 @@ impl Command {
     }
 }
 
+impl SampleRequest {
+    /// What a command asks for, if it is `sample`: with it, [`super::super::SampleReply::read`] fills in what a
+    /// reply lacks.
+    #[must_use]
+    pub fn of_command(command: &Command, kind: Kind) -> Option<Self> {
+        let is_sample = command.name() == "sample";
+        is_sample.then(|| request(&Arguments::new("sample", command.arguments()), kind).ok())?
+    }
+}
+
 fn numeric(arguments: &Arguments<'_>, kind: Kind, bytes: usize) -> Result<Command, CommandError> {
     match arguments.command {
         "calibration" if kind == Kind::SmartMeter => {

@@ -107,6 +107,13 @@ fn sampling_is_asked_for_as_the_firmware_takes_it() {
     let sent = Command::sample(&rms, Kind::SmartMeter).unwrap().json();
     assert!(sent.contains(r#""measures":"v,i_RMS""#), "{sent}");
     let udp = SampleRequest { conn: Conn::Udp(54323), ..SampleRequest::new(8000) };
+    for (request, kind) in
+        [(&request, Kind::SmartMeter), (&rms, Kind::SmartMeter), (&udp, Kind::PowerMeter)]
+    {
+        let command = Command::sample(request, kind).unwrap();
+        assert_eq!(SampleRequest::of_command(&command, kind).as_ref(), Some(request));
+    }
+    assert_eq!(SampleRequest::of_command(&Command::stop(), Kind::SmartMeter), None);
     assert!(Command::sample(&udp, Kind::PowerMeter).unwrap().json().contains(r#""port":54323"#));
 }
 

@@ -8,8 +8,10 @@ use tokio::time::{Duration, Instant};
 
 use super::reader::HOLD;
 use super::said::Sampled;
-use crate::adapters::smartmeter::{Energy, EnergyUnit, Frame, Line, Measured, Presence};
-use crate::config::meter::EnergySource;
+use crate::adapters::smartmeter::{
+    Energy, EnergyUnit, EntrySettings, Frame, Line, Measured, Presence,
+};
+use crate::config::meter::{self, EnergySource};
 use crate::model::Model;
 use crate::topic::DeviceTopics;
 
@@ -31,6 +33,7 @@ pub(super) struct Device {
     powers: Option<(Instant, [f64; 4])>,
     /// It spoke, or its relay has changed, and that is not handed on yet.
     news: bool,
+    said: Option<Instant>,
     arrived: bool,
     /// When it was asked how it is, and how often it has not answered since.
     asked: Option<Instant>,
@@ -67,6 +70,7 @@ impl Device {
             measurement: None,
             powers: None,
             news: false,
+            said: None,
             arrived: false,
             asked: None,
             unanswered: 0,
@@ -94,11 +98,19 @@ impl Device {
             Sampled::Measurement(measurement, looks) => {
                 self.sampling = false;
                 self.kind = self.kind.or(looks.kind);
-                self.measurement = Some(measurement);
+                self.measurement = Some(*measurement);
             }
             Sampled::Sampling(on) => self.sampling = on,
             Sampled::Other => {}
         }
+    }
+
+    /// A sample of a stream came.
+    pub(super) fn streamed(&mut self, now: Instant) {
+        self.spoke(now);
+        // That it is there is said now and then, whatever comes of its samples.
+        let is_due = self.said.is_none_or(|said| now.duration_since(said) >= AGAIN);
+        (self.sampling, self.news) = (true, is_due);
     }
 
     /// It said how it is.
@@ -158,6 +170,7 @@ impl Device {
             return due;
         }
         if std::mem::take(&mut self.news) {
+            self.said = Some(now);
             due.push(Due::Say);
         }
         let patience = if self.sampling { WHILE_SAMPLING } else { SILENT };
@@ -178,27 +191,33 @@ impl Device {
     }
 
     /// What it said, for the adapter. `connected`: what it is by a connection of its own, which tells all
-    /// but energy and relay better. `source`: whose count of energy is believed.
+    /// but energy and relay better. `entry`: whose count of energy is believed, and its unit.
     pub(super) fn frame(
         &mut self,
         connected: Option<Kind>,
-        source: EnergySource,
+        entry: &EntrySettings,
         now: Instant,
     ) -> Frame {
         let kind = connected.unwrap_or_else(|| self.kind());
         let measured = self.measurement.take().map(|measurement| {
-            let energy = energy(&measurement, kind).filter(|_| source != EnergySource::Integrated);
+            let energy = energy(&measurement, kind, entry.energy_unit)
+                .filter(|_| entry.energy != EnergySource::Integrated);
             if connected.is_some() {
                 return Measured { energy, ..Measured::default() };
             }
             let measured = measured(&measurement, kind);
             let flowed = self.flow(&measured, now);
             Measured {
-                energy: energy.or(flowed.filter(|_| source != EnergySource::Meter)),
+                energy: energy.or(flowed.filter(|_| entry.energy != EnergySource::Meter)),
                 ..measured
             }
         });
         let presence = if connected.is_some() { Presence::Unknown } else { Presence::Here };
+        let now = measured.filter(|one| connected.is_none() || one.energy.is_some());
+        Frame { now, ..self.bare(kind, presence) }
+    }
+
+    fn bare(&self, kind: Kind, presence: Presence) -> Frame {
         Frame {
             serial: Arc::clone(&self.name),
             model: match kind {
@@ -207,7 +226,7 @@ impl Device {
             },
             presence,
             on_our_broker: true,
-            now: measured.filter(|one| connected.is_none() || one.energy.is_some()),
+            now: None,
             past: Vec::new(),
             relay: self.relay.filter(|_| kind == Kind::PowerMeter),
         }
@@ -263,8 +282,12 @@ fn measured(measurement: &Measurement, kind: Kind) -> Measured {
 }
 
 /// A SmartMeter says kWh; a plug's message does not tell.
-fn energy(measurement: &Measurement, kind: Kind) -> Option<Energy> {
-    let unit = (kind == Kind::SmartMeter).then_some(EnergyUnit::KilowattHour);
+fn energy(measurement: &Measurement, kind: Kind, configured: meter::EnergyUnit) -> Option<Energy> {
+    let unit = match (kind, configured) {
+        (Kind::SmartMeter, _) | (_, meter::EnergyUnit::KWh) => Some(EnergyUnit::KilowattHour),
+        (_, meter::EnergyUnit::Wh) => Some(EnergyUnit::WattHour),
+        (_, meter::EnergyUnit::Auto) => None,
+    };
     let lines = measurement.lines.unwrap_or_default().map(|line| line.energy_wh);
     Some(Energy::Message { whole: measurement.energy_wh?, lines, unit })
 }

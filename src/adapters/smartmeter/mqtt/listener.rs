@@ -3,22 +3,21 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use meter_protocols::smartmeter::{Kind, Reply};
+use meter_protocols::smartmeter::{Command, Kind, Reply};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::reader::{Elsewhere, Reader, Work};
-use super::speaker::Speaker;
+use super::speaker::{Speaker, WasTold, judged};
 use super::streaming::Streaming;
 use crate::adapters::fleet::{Arrival, Left, LinkId, Mailbox};
 use crate::adapters::smartmeter::meter::MeterState;
 use crate::adapters::smartmeter::{EntrySettings, Frame, Plan, Roster, Switchboard, Way};
 use crate::broker::{FilterError, Link, Message, QoS, Received};
 use crate::bus::Waveforms;
-use crate::config::meter::EnergySource;
 use crate::metrics::Metrics;
 use crate::model::Timestamp;
 use crate::publish::Authored;
@@ -79,8 +78,8 @@ impl Elsewhere for Surroundings {
         self.kept.contains(device) || self.entries.iter().any(is_named)
     }
 
-    fn energy(&self, device: &str) -> EnergySource {
-        self.roster.entry(device, self.link).energy
+    fn entry(&self, device: &str) -> Arc<EntrySettings> {
+        self.roster.entry(device, self.link)
     }
 }
 
@@ -132,7 +131,10 @@ impl Listener {
                 Some(received) = inbox.queue.recv() => {
                     reader.take(&received, Instant::now(), &self.surroundings);
                 }
-                Some(name) = looks.recv() => reader.look_again(&name, Instant::now()),
+                Some((name, rate)) = looks.recv() => match rate {
+                    Some(rate) => streaming.expect(&name, rate),
+                    None => reader.look_again(&name, Instant::now()),
+                },
                 Some(ended) = speakers.tasks.join_next() => if let Err(error) = ended {
                     tracing::error!(%error, "the commands of a meter failed");
                 },
@@ -151,6 +153,12 @@ impl Listener {
                 }
             }
         }
+        for (name, spoken) in streaming.begun().filter_map(|name| speakers.all.get_key_value(name))
+        {
+            let (topic, payload) = (spoken.topics.command(name), Command::stop().json());
+            let (payload, qos) = (payload.as_bytes(), QoS::AtMostOnce);
+            shared.link.publish(Message { topic: &topic, payload, qos, retain: false });
+        }
         speakers.finish().await;
         Ok(())
     }
@@ -163,7 +171,7 @@ impl Listener {
         streaming: &mut Streaming,
     ) -> bool {
         match work {
-            Work::Frame(frame) => return self.hand_on(vec![frame]).await,
+            Work::Frame(frame) => return self.hand_on(vec![*frame]).await,
             Work::Streamed(name, kind, sample) => {
                 let entry = self.shared.roster.entry(&name, self.surroundings.link);
                 let frames = streaming.take(&name, kind, &entry, &sample, Instant::now());
@@ -172,14 +180,19 @@ impl Listener {
             Work::StreamOver(name) => return self.hand_on(streaming.end(&name)).await,
             Work::Arrived(name, kind, topics) => speakers.add(&self.shared, name, kind, topics),
             Work::Left(name) => {
-                speakers.replies.remove(&name);
-                speakers.kinds.remove(&name);
+                speakers.all.remove(&name);
                 return self.hand_on(streaming.end(&name)).await;
             }
             Work::Replied(name, reply) => {
-                if let Some((replies, _)) = speakers.replies.get(&name) {
+                let speaker = speakers.all.get(&name);
+                match speaker.filter(|one| *one.waits_for.lock() == reply.cmd) {
                     // Full, nobody waits for them.
-                    let _ = replies.try_send(reply);
+                    Some(speaker) => drop(speaker.replies.try_send(reply)),
+                    // To somebody else, who may wait at the router.
+                    None => {
+                        let cmd = reply.cmd.clone();
+                        self.shared.authored.guests().reply(&name, cmd, judged(reply));
+                    }
                 }
             }
             Work::Ask(topic) => {
@@ -204,9 +217,9 @@ impl Listener {
 
     /// Has those sample by messages whose entries say so.
     fn begin_streams(&self, speakers: &mut Speakers, streaming: &mut Streaming) {
-        for (name, kind) in &speakers.kinds {
+        for (name, spoken) in &speakers.all {
             let entry = self.shared.roster.entry(name, self.surroundings.link);
-            let Some(command) = streaming.due(name, *kind, &entry, Instant::now()) else {
+            let Some(command) = streaming.due(name, spoken.kind, &entry, Instant::now()) else {
                 continue;
             };
             let (board, name) = (self.shared.switchboard.clone(), Arc::clone(name));
@@ -223,31 +236,42 @@ impl Listener {
 /// Those who speak to devices.
 struct Speakers {
     tasks: JoinSet<()>,
-    replies: HashMap<Arc<str>, (mpsc::Sender<Reply>, tokio_util::sync::DropGuard)>,
-    kinds: HashMap<Arc<str>, Kind>,
-    told: mpsc::Sender<Arc<str>>,
+    all: HashMap<Arc<str>, Spoken>,
+    told: mpsc::Sender<WasTold>,
     stop: CancellationToken,
 }
 
+/// The way to one of them; it ends with this.
+struct Spoken {
+    kind: Kind,
+    topics: Arc<DeviceTopics>,
+    replies: mpsc::Sender<Reply>,
+    waits_for: Arc<Mutex<Option<String>>>,
+    _ends: DropGuard,
+}
+
 impl Speakers {
-    fn new(told: mpsc::Sender<Arc<str>>, stop: CancellationToken) -> Speakers {
-        Speakers {
-            tasks: JoinSet::new(),
-            replies: HashMap::new(),
-            kinds: HashMap::new(),
-            told,
-            stop,
-        }
+    fn new(told: mpsc::Sender<WasTold>, stop: CancellationToken) -> Speakers {
+        Speakers { tasks: JoinSet::new(), all: HashMap::new(), told, stop }
     }
 
     fn add(&mut self, shared: &OnBroker, name: Arc<str>, kind: Kind, topics: Arc<DeviceTopics>) {
         let registration = shared.switchboard.register(Way::Broker, &name, kind, "the broker");
         let (sender, replies) = mpsc::channel(REPLIES);
         let (link, told, stop) = (shared.link.clone(), self.told.clone(), self.stop.child_token());
-        let speaker = Speaker { name: Arc::clone(&name), kind, topics, link, replies, told };
+        let waits_for = Arc::<Mutex<Option<String>>>::default();
+        let speaker = Speaker {
+            name: Arc::clone(&name),
+            kind,
+            topics: Arc::clone(&topics),
+            link,
+            replies,
+            told,
+            waits_for: Arc::clone(&waits_for),
+        };
         self.tasks.spawn(speaker.run(registration, stop.clone()));
-        self.kinds.insert(Arc::clone(&name), kind);
-        self.replies.insert(name, (sender, stop.drop_guard()));
+        let ends = stop.drop_guard();
+        self.all.insert(name, Spoken { kind, topics, replies: sender, waits_for, _ends: ends });
     }
 
     async fn finish(mut self) {

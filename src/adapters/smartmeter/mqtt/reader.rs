@@ -13,11 +13,9 @@ use tokio::time::{Duration, Instant};
 
 use super::device::{Device, Due};
 use super::said::{self, Sampled};
-use crate::adapters::smartmeter::Frame;
+use crate::adapters::smartmeter::{EntrySettings, Frame};
 use crate::broker::Received;
-use crate::config::meter::EnergySource;
 use crate::metrics::Metrics;
-use crate::model::Make;
 use crate::publish::{Authored, Holder};
 use crate::topic::{DeviceState, DeviceTopics};
 
@@ -29,15 +27,15 @@ pub(super) trait Elsewhere {
     /// Whether an entry or the disk knows a device of this name.
     fn known(&self, device: &str) -> bool;
 
-    /// Whose count of energy is believed.
-    fn energy(&self, device: &str) -> EnergySource;
+    /// What is configured of it.
+    fn entry(&self, device: &str) -> Arc<EntrySettings>;
 }
 
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Work {
     /// Goes to the adapter.
-    Frame(Frame),
+    Frame(Box<Frame>),
     /// The device can be spoken to from here on.
     Arrived(Arc<str>, Kind, Arc<DeviceTopics>),
     /// It cannot any more.
@@ -66,12 +64,6 @@ pub(super) struct Reader {
     /// Names of which something was said.
     told: HashSet<String>,
     work: Vec<Work>,
-}
-
-/// Whose a message is.
-enum Whose {
-    Device,
-    Nobody,
 }
 
 impl Reader {
@@ -166,7 +158,7 @@ impl Reader {
             return;
         }
         if !self.devices.contains_key(name) {
-            if let Whose::Nobody = self.whose(base, name, is_gateways, elsewhere) {
+            if !self.is_device(base, name, is_gateways, elsewhere) {
                 return;
             }
             if self.devices.len() >= MOST_NAMES {
@@ -199,13 +191,13 @@ impl Reader {
     }
 
     /// A device that is not known yet: whether this is one.
-    fn whose(
+    fn is_device(
         &mut self,
         base: &DeviceTopics,
         name: &str,
         is_gateways: bool,
         elsewhere: &impl Elsewhere,
-    ) -> Whose {
+    ) -> bool {
         if RESERVED.contains(&name)
             || name.len() > LONGEST_NAME
             || name.chars().any(char::is_control)
@@ -214,38 +206,29 @@ impl Reader {
                 name,
                 "no device can have this name: topics for all devices are called so",
             );
-            return Whose::Nobody;
+            return false;
         }
-        let holder = self.authored.holder(name).filter(|_| base.are_shared());
-        match holder {
-            Some(Holder { make: Make::Smartmeter, serial })
-                if serial.as_deref().is_none_or(|own| own == name) =>
-            {
-                // What comes back of what the gateway writes for it, while it is spoken to elsewhere.
-                if is_gateways && elsewhere.connected(name).is_some() {
-                    return Whose::Nobody;
-                }
-            }
-            Some(holder) => {
+        let known = elsewhere.known(name);
+        let connected = elsewhere.connected(name).is_some();
+        match self.authored.holder(name).filter(|_| base.are_shared()) {
+            Some(holder) if !holder.is_called_as_itself(name) => {
                 if !is_gateways {
                     self.tell_clash(name, &holder);
                 }
-                return Whose::Nobody;
+                false
             }
-            None if self.foreign.contains(name) && base.are_shared() => {
-                if !elsewhere.known(name) {
-                    self.say_once(
-                        name,
-                        "another gateway publishes a meter of this name: it is not taken in here; an entry \
-                         with this serial_number would do so",
-                    );
-                    return Whose::Nobody;
-                }
+            // What comes back of what the gateway writes for it, while it is spoken to elsewhere.
+            Some(_) if is_gateways && connected => false,
+            None if self.foreign.contains(name) && base.are_shared() && !known => {
+                self.say_once(
+                    name,
+                    "another gateway publishes a meter of this name: it is not taken in here; an entry with this \
+                     serial_number would do so",
+                );
+                false
             }
-            None => {}
+            _ => known || connected || self.open,
         }
-        let is_known = elsewhere.known(name) || elsewhere.connected(name).is_some();
-        if is_known || self.open { Whose::Device } else { Whose::Nobody }
     }
 
     fn told(&mut self, name: &str, payload: &[u8], now: Instant) {
@@ -257,7 +240,7 @@ impl Reader {
             }
             InfoMessage::State { sampling, relay } => device.state(sampling, relay, now),
             InfoMessage::Stream(sample) => {
-                device.state(Some(true), None, now);
+                device.streamed(now);
                 let (name, kind) = (Arc::clone(device.name()), device.kind());
                 self.work.push(Work::Streamed(name, kind, sample));
             }
@@ -280,11 +263,11 @@ impl Reader {
                 Due::Arrived(kind) => {
                     Work::Arrived(Arc::clone(device.name()), kind, Arc::clone(device.topics()))
                 }
-                Due::Say => Work::Frame(device.frame(
+                Due::Say => Work::Frame(Box::new(device.frame(
                     elsewhere.connected(name),
-                    elsewhere.energy(name),
+                    &elsewhere.entry(name),
                     now,
-                )),
+                ))),
                 Due::Ask => Work::Ask(device.topics().state(name)),
                 Due::Gone => Work::Left(Arc::clone(device.name())),
             });
@@ -317,7 +300,7 @@ impl Reader {
 }
 
 /// Last levels of topics for all devices.
-const RESERVED: [&str; 6] = ["state", "cmd", "sample", "switch", "switchTS", "bridge"];
+const RESERVED: [&str; 5] = ["state", "cmd", "sample", "switch", "switchTS"];
 /// Source: protocol note, section 2.5: the firmware stores 20 bytes; some more for others.
 const LONGEST_NAME: usize = 64;
 /// Whoever makes names up must not fill memory or log.

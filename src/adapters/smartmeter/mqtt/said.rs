@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Sampled {
     /// What it measures; energies are in the device's unit, whichever that is.
-    Measurement(Measurement, Looks),
+    Measurement(Box<Measurement>, Looks),
     /// Sampling has begun, or ended.
     Sampling(bool),
     /// Something else: a plug answers requests for one value here.
@@ -38,7 +38,7 @@ pub(super) fn sampled(payload: &[u8]) -> Sampled {
             if measurement.power_w.is_none() {
                 return Sampled::Other;
             }
-            Sampled::Measurement(measurement, looks(&keys))
+            Sampled::Measurement(Box::new(measurement), looks(&keys))
         }
         Some(Sample::Sampling(on)) => Sampled::Sampling(on),
         Some(Sample::Answer(_)) | None => Sampled::Other,

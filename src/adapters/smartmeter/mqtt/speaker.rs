@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use meter_protocols::smartmeter::{Command, Kind, Reply};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -22,8 +23,13 @@ pub(super) struct Speaker {
     /// What it replies, whomever.
     pub(super) replies: mpsc::Receiver<Reply>,
     /// Where its name goes after it was told something.
-    pub(super) told: mpsc::Sender<Arc<str>>,
+    pub(super) told: mpsc::Sender<WasTold>,
+    /// The command whose reply it waits for.
+    pub(super) waits_for: Arc<Mutex<Option<String>>>,
 }
+
+/// A device was told something; with the rate, where it was told to sample.
+pub(super) type WasTold = (Arc<str>, Option<f64>);
 
 impl Speaker {
     /// Speaks until `stop`, or until the device is gone.
@@ -35,11 +41,13 @@ impl Speaker {
                 () = registration.replaced.cancelled() => return,
                 ask = registration.asks.recv() => {
                     let Some(Ask { command, outcome }) = ask else { return };
+                    *self.waits_for.lock() = Some(command.name().to_owned());
                     let answer = self.ask(&command).await;
+                    *self.waits_for.lock() = None;
                     // Whoever asked may be gone.
                     let _ = outcome.send(answer);
                     // Full, it will be asked in its turn.
-                    let _ = self.told.try_send(Arc::clone(&self.name));
+                    let _ = self.told.try_send((Arc::clone(&self.name), None));
                 }
             }
         }
@@ -50,6 +58,11 @@ impl Speaker {
         self.refuse(command, &text)?;
         // Late replies, and those to others.
         while self.replies.try_recv().is_ok() {}
+        if command.name() == "sample" {
+            let rate = command.arguments().get("payload").and_then(|one| one.get("rate")?.as_f64());
+            // The samples may be here before the reply.
+            let _ = self.told.send((Arc::clone(&self.name), rate)).await;
+        }
         let topic = self.topics.command(&self.name);
         let payload = text.as_bytes();
         self.link.publish(Message { topic: &topic, payload, qos: QoS::AtMostOnce, retain: false });
@@ -109,7 +122,8 @@ impl Speaker {
 /// What helps.
 const CONNECT: &str = "an entry with link: {connect: …} and this serial_number has no such limit";
 
-fn judged(reply: Reply) -> Result<Answer, CommandError> {
+/// What a reply comes to.
+pub(super) fn judged(reply: Reply) -> Result<Answer, CommandError> {
     let Reply { failed, message, mut keys, .. } = reply;
     if failed {
         let words = message.unwrap_or_else(|| "the meter refused".to_owned());

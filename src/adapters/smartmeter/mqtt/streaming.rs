@@ -28,6 +28,8 @@ pub(super) struct Streaming {
     streams: HashMap<Arc<str>, Under>,
     /// When a device that should sample is asked next, and how often it was in vain.
     tries: HashMap<Arc<str>, (Instant, u32)>,
+    /// Samples a second, as they were asked for last.
+    rates: HashMap<Arc<str>, f64>,
 }
 
 /// A stream under way.
@@ -37,13 +39,31 @@ struct Under {
     kind: Kind,
     units: String,
     last: Instant,
+    /// Its entry has it sample.
+    by_entry: bool,
     /// The time of sending is exact.
     to_the_millisecond: bool,
 }
 
 impl Streaming {
     pub(super) fn new(waveforms: Waveforms, metrics: Metrics) -> Streaming {
-        Streaming { waveforms, metrics, streams: HashMap::new(), tries: HashMap::new() }
+        Streaming {
+            waveforms,
+            metrics,
+            streams: HashMap::new(),
+            tries: HashMap::new(),
+            rates: HashMap::new(),
+        }
+    }
+
+    /// The device was told to sample at this rate.
+    pub(super) fn expect(&mut self, name: &Arc<str>, rate_hz: f64) {
+        self.rates.insert(Arc::clone(name), rate_hz);
+    }
+
+    /// Devices that sample because their entries want it.
+    pub(super) fn begun(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.streams.iter().filter(|(_, under)| under.by_entry).map(|(name, _)| name)
     }
 
     /// Takes one message.
@@ -144,7 +164,8 @@ impl Streaming {
             SampleRequest { measures, ..SampleRequest::new(wanted.rate) }.layout(kind)
         });
         let layout: Layout = sample.layout(Some(kind), told.as_ref())?;
-        let (measures, rate_hz) = (layout.measures(), rate(entry));
+        let asked = self.rates.get(name).copied().filter(|rate| *rate > 0.0);
+        let (measures, rate_hz) = (layout.measures(), asked.unwrap_or_else(|| rate(entry)));
         let reply = SampleReply {
             chunk: layout.sample_bytes(),
             layout,
@@ -169,7 +190,8 @@ impl Streaming {
             );
         }
         let (units, to_the_millisecond) = (sample.units.clone(), kind == Kind::SmartMeter);
-        Some(Under { stream, kind, units, last: now, to_the_millisecond })
+        let by_entry = wanted(entry).is_some_and(|wanted| wanted.start == Start::Always);
+        Some(Under { stream, kind, units, last: now, by_entry, to_the_millisecond })
     }
 }
 

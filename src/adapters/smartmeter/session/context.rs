@@ -19,6 +19,8 @@ pub(crate) struct Context {
     pub(crate) peer: String,
     /// The line is a serial one: samples come by `Serial`, and no end of a connection stops them.
     pub(crate) serial_line: bool,
+    /// The device has dialled the gateway.
+    pub(crate) listens: bool,
     /// Which entry the device has.
     pub(crate) roster: Roster,
     /// Where samples go.

@@ -192,6 +192,11 @@ impl Session {
         }
     }
 
+    /// The dictionary is asked for now.
+    pub(super) fn info_now(&mut self, now: Instant) {
+        self.idle.next_info = now;
+    }
+
     /// What is asked for is asked now.
     pub(super) fn poll_now(&mut self, now: Instant) {
         self.idle.next = now;

@@ -27,6 +27,7 @@ pub(super) struct Life {
     relay: Option<bool>,
     /// The device has a clock chip.
     pub(super) rtc: bool,
+    anything: bool,
 }
 
 impl Life {
@@ -38,12 +39,14 @@ impl Life {
             probe: None,
             relay: None,
             rtc: true,
+            anything: false,
         }
     }
 
     pub(super) fn heard(&mut self, now: Instant) {
         self.last_byte = now;
         self.probe = None;
+        self.anything = true;
     }
 
     /// Something was sent, so the connection is used.
@@ -132,6 +135,19 @@ impl Session {
         frame.relay = relay;
         frame.now = energy.map(|energy| Measured { energy: Some(energy), ..Measured::default() });
         self.frames.push_back(frame);
+    }
+
+    /// A connection that was closed without a word.
+    pub(super) fn tell_of_silence(&self) {
+        let peer = &self.context.peer;
+        let by_us = !self.context.listens && !self.context.serial_line;
+        if !self.life.anything && by_us && self.context.told.first(format!("silent {peer}")) {
+            tracing::warn!(
+                peer,
+                "the meter has closed the connection without a word: it has three places for connections, that \
+                 to its stream server among them, and they may all be taken"
+            );
+        }
     }
 
     fn tell_who(&self, info: &Info) {

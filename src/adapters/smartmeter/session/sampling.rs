@@ -30,12 +30,15 @@ pub(super) struct Sampling {
     quiet_log: bool,
     /// A stream that nobody hears is to be stopped.
     to_stop: bool,
+    /// When samples came that nobody had asked for.
+    unexpected: Option<Instant>,
 }
 
 /// A stream under way.
 #[derive(Debug)]
 struct On {
     stream: Stream,
+    began: Instant,
     framed: bool,
     /// Data comes in one second of so many.
     slots: u32,
@@ -60,6 +63,7 @@ impl Sampling {
             told: None,
             quiet_log: false,
             to_stop: false,
+            unexpected: None,
         }
     }
 
@@ -154,7 +158,8 @@ impl Session {
     ) {
         self.end_stream(None, now, at);
         self.sampling.held = false;
-        let Some(reply) = SampleReply::read(reply, Some(self.kind()), None) else {
+        let asked = SampleRequest::of_command(command, self.kind());
+        let Some(reply) = SampleReply::read(reply, Some(self.kind()), asked.as_ref()) else {
             self.sampling.to_stop = true;
             return self.stream_refused("its reply does not tell what it samples", now);
         };
@@ -184,6 +189,7 @@ impl Session {
                 &self.context.metrics,
                 at,
             ),
+            began: now,
             framed: reply.framed,
             slots: reply.slot.map_or(0, |(_, of)| of),
             last_data: now + ahead,
@@ -194,7 +200,6 @@ impl Session {
             rtc: self.life.rtc,
         });
         self.not_busy();
-        self.sampling.told = None;
         let (serial, rate, measures) = (self.serial(), reply.rate_hz, reply.layout.measures());
         tracing::info!(serial, rate, measures, framed = reply.framed, "samples are taken");
     }
@@ -273,13 +278,33 @@ impl Session {
         self.sampling.next_try = now;
     }
 
-    /// Samples of which the start was not seen: on a serial line they go on over a restart of the gateway.
+    /// Samples of which the start was not seen: the reply to `sample` was lost, or on a serial line they go
+    /// on over a restart of the gateway. The device is stopped, so that it can be asked anew.
     fn unexpected_data(&mut self, now: Instant) {
         self.context.metrics.ignored_packets.increment();
-        if self.context.serial_line && self.device.is_none() {
-            self.send(b"{\"cmd\":\"stop\"}\n".to_vec(), now);
-            self.send(b"{\"cmd\":\"info\"}\n".to_vec(), now);
+        let recent = |then: &Instant| now.duration_since(*then) < NO_DATA;
+        if self.sampling.unexpected.as_ref().is_some_and(recent) {
+            return;
         }
+        self.sampling.unexpected = Some(now);
+        if self.device.is_some() {
+            self.sampling.to_stop = true;
+        } else {
+            self.send(b"{\"cmd\":\"stop\"}\r\n".to_vec(), now);
+            self.send(b"{\"cmd\":\"info\"}\r\n".to_vec(), now);
+        }
+    }
+
+    /// What has to be said before a command, so that nothing is mixed into the samples that it begins.
+    pub(super) fn before(&self, command: &Command) -> Option<Command> {
+        let is_raw = payload(command, "prefix").and_then(Value::as_bool) == Some(false);
+        let mixes = command.name() == "sample" && is_raw && !self.sampling.quiet_log;
+        mixes.then(|| Command::log(protocol::LogLevel::Error))
+    }
+
+    /// That was said, whatever came of it.
+    pub(super) fn said_before(&mut self) {
+        self.sampling.quiet_log = true;
     }
 
     fn hand_on_seconds(&mut self) {
@@ -312,9 +337,13 @@ impl Session {
     }
 
     /// The stream is over. `sent`: how many samples the device says that it has sent.
-    pub(super) fn end_stream(&mut self, sent: Option<u64>, _now: Instant, at: Timestamp) {
+    pub(super) fn end_stream(&mut self, sent: Option<u64>, now: Instant, at: Timestamp) {
         let rest = self.end_apart();
         let Some(mut on) = self.sampling.on.take() else { return };
+        if on.got_data && now.duration_since(on.began) > STEADY {
+            self.sampling.pause.reset();
+            self.sampling.told = None;
+        }
         for packet in &rest {
             on.stream.packet(packet.number, &packet.payload, at);
         }
@@ -421,21 +450,9 @@ impl Session {
     }
 
     fn dried_up(&mut self, no_clock: bool, now: Instant, at: Timestamp) {
-        let serial = self.serial();
-        match no_clock {
-            true => tracing::warn!(
-                serial,
-                "no samples come any more: this meter has no clock chip (rtc: false), and its firmware takes \
-                 samples for one second only then; p,q and v,i_RMS work"
-            ),
-            false => tracing::warn!(
-                serial,
-                "no samples come any more, though the meter answers: it is asked anew"
-            ),
-        }
         self.end_stream(None, now, at);
         self.sampling.to_stop = true;
-        self.sampling.next_try = now + self.sampling.pause.next_pause();
+        self.stream_refused(if no_clock { NO_CLOCK } else { DRY }, now);
     }
 
     /// The meter tells its total: what its powers come to is not to be counted as well.
@@ -481,3 +498,8 @@ const TIMED: Duration = Duration::from_secs(20);
 /// An idle device says so once a second; one such line may have been under way.
 const IDLE_LINES: u32 = 2;
 const QUIET: Duration = Duration::from_secs(1);
+/// A stream that has lasted so long works: what goes wrong after it is news.
+const STEADY: Duration = Duration::from_secs(60);
+const DRY: &str = "no samples come any more, though it answers";
+const NO_CLOCK: &str = "no samples come any more: it has no clock chip (rtc: false), and its firmware takes samples for one \
+     second only then; p,q and v,i_RMS work";

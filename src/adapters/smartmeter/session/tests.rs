@@ -37,6 +37,7 @@ impl Stage {
             link: LinkId(0),
             peer: "192.0.2.7:54321".into(),
             serial_line: false,
+            listens: false,
             roster: Roster::new(vec![Arc::new(entry)], Vec::new()),
             waveforms: Waveforms::default(),
             metrics: metrics.clone(),

@@ -91,6 +91,12 @@ impl Session {
                 if outcome.is_closed() {
                     continue;
                 }
+                if let Some(first) = self.before(&command) {
+                    self.said_before();
+                    self.turns.waiting.push_front(Ask { command, outcome });
+                    self.begin(first, By::Level, now);
+                    continue;
+                }
                 match self.fitting(command) {
                     Ok(command) => self.begin(command, By::Ask(outcome), now),
                     // Whoever asked may be gone.
@@ -204,6 +210,8 @@ impl Session {
             "stop" => self.stopped(reply, by_others, now, at),
             "cts" | "reqSamples" => self.flow(command, now),
             "log" => self.level_set(command),
+            // Its dictionary tells what has become of it.
+            "switch" | "resetEnergy" => self.info_now(now),
             _ => {}
         }
     }
