@@ -114,6 +114,19 @@ async fn what_the_demo_tells_to_type_works() {
         assert!(child.0.wait().unwrap().success(), "{command}");
         assert_eq!(output.len(), 1, "{command}");
     }
+    let recorded = advice.iter().find(|line| line.contains("ffmpeg ")).expect("a line for ffmpeg");
+    let file = site.path().join("lines.wav");
+    let command = recorded.trim().replace("-t 10", "-t 1").replace("lines.wav", "");
+    let command = format!("exec {command} -loglevel error -y {}", file.display());
+    let ended = Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).status();
+    assert!(ended.unwrap().success(), "{command}");
+    // A second of it: what stands behind the header is 1,000 times six floats.
+    let bytes = std::fs::read(&file).unwrap();
+    let samples = &bytes[bytes.len() - 24_000..];
+    let voltage = |row: &[u8]| f64::from(f32::from_le_bytes(row[..4].try_into().unwrap()));
+    let squares: f64 = samples.chunks(24).map(|row| voltage(row).powi(2)).sum();
+    let rms = (squares / 1000.0).sqrt();
+    assert!((rms - 230.1).abs() < 0.01, "{rms} V");
     let metrics = format!("http://{}/metrics", process.web);
     assert!(advice.iter().any(|line| line.contains(&metrics)), "{advice:#?}");
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod client;
+mod decoded;
 mod dialogs;
 mod lines;
 mod mqtt;

@@ -87,9 +87,7 @@ impl SmartDevice {
             "factoryReset" | "basicReset" => self.reset(command == "factoryReset", now),
             _ => {
                 let (error, keys) = self.short(command, value, asker, now);
-                let mut reply = object([("error", json!(error)), ("cmd", json!(command))]);
-                reply.extend(keys.into_iter().map(|(key, value)| (key.to_owned(), value)));
-                self.reply(asker, reply, now);
+                self.reply(asker, with_keys(error, command, keys), now);
             }
         }
     }
@@ -279,7 +277,7 @@ pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get("payload")?.get(key)?.as_str()
 }
 
-/// As [`say::object`], of the keys of a short reply.
+/// The reply with `error`, `cmd`, and these keys.
 pub(super) fn with_keys(error: bool, command: &str, keys: Keys) -> Map<String, Value> {
     let mut reply = say::object([("error", json!(error)), ("cmd", json!(command))]);
     reply.extend(keys.into_iter().map(|(key, value)| (key.to_owned(), value)));

@@ -9,14 +9,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::commands::Asker;
-use super::layout::Layout;
 use super::mains::{LineLevel, Mains};
 use super::manners::SmartManners;
-use super::sampling::{Request, Sampling, Sink, chunk};
-use super::say::{self, Level, json_line, log_line};
+use super::sampling::Sampling;
+use super::say::{self, Level};
 use super::settings::{Energy, Settings};
-use super::wave::Wave;
 use super::{SmartKind, SmartSimulation, SmartWays};
 
 /// A simulated SmartMeter or PowerMeter, as a test sees it and changes it.
@@ -57,11 +54,11 @@ pub struct SmartDevice {
     pub(super) next_publish: f64,
     /// On a broker.
     pub(super) on_mqtt: bool,
-    late: VecDeque<(f64, Out)>,
+    pub(super) late: VecDeque<(f64, Out)>,
     next_second: f64,
     next_restart: Option<f64>,
     restarting: bool,
-    noise: usize,
+    pub(super) noise: usize,
 }
 
 /// A connection, whoever has opened it.
@@ -70,9 +67,9 @@ pub(super) struct Connection {
     pub(super) role: Role,
     pub(super) peer: Option<IpAddr>,
     pub(super) level: Level,
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
     /// Until when the rest of a line is waited for.
-    patience: Option<f64>,
+    pub(super) patience: Option<f64>,
 }
 
 /// What a connection is for.
@@ -223,108 +220,6 @@ impl SmartDevice {
         self.restarting
     }
 
-    /// Somebody has connected, or the meter has; `false`: there is no room.
-    pub(super) fn connected(
-        &mut self,
-        id: u64,
-        role: Role,
-        peer: Option<SocketAddr>,
-        now: f64,
-    ) -> bool {
-        let taken = self.connections.values().filter(|other| other.role == Role::Commands).count();
-        if role == Role::Commands && taken >= SLOTS {
-            self.refused += 1;
-            return false;
-        }
-        if let (Role::Commands, Some(peer)) = (role, peer) {
-            let text = format!("Client with IP {} connected on port {}", peer.ip(), peer.port());
-            self.log(Level::Info, &text, now);
-        }
-        let connection = Connection {
-            role,
-            peer: peer.map(|peer| peer.ip()),
-            level: Level::Info,
-            input: Vec::new(),
-            patience: None,
-        };
-        self.connections.insert(id, connection);
-        if role == Role::Commands && !self.manners.silent {
-            self.out.push_back(Out::Bytes(id, json_line(&self.dictionary(now))));
-        }
-        true
-    }
-
-    pub(super) fn closed(&mut self, id: u64, now: f64) {
-        self.connections.remove(&id);
-        if self.last_client == Some(id) {
-            self.last_client = None;
-        }
-        let is_sink = |sampling: &Sampling| match sampling.request.sink {
-            Sink::Connection(sink) | Sink::Reader(sink) | Sink::Datagrams(_, sink) => sink == id,
-            Sink::Mqtt => false,
-        };
-        if self.sampling.as_ref().is_some_and(is_sink) {
-            self.log(Level::Error, "TCP disconnected while streaming", now);
-            self.end_sampling(now, false);
-        }
-    }
-
-    pub(super) fn received(&mut self, id: u64, bytes: &[u8], now: f64) {
-        if let Some(connection) = self.connections.get_mut(&id)
-            && connection.role != Role::Reader
-            && connection.input.len() < INPUT
-        {
-            connection.input.extend_from_slice(bytes);
-        }
-        self.read_lines(now);
-    }
-
-    /// Runs what has been said, as far as nobody owes the rest of a line.
-    fn read_lines(&mut self, now: f64) {
-        while let Some((id, line)) = self.next_line(now) {
-            let words = line.trim_end();
-            self.hear(words.to_owned());
-            if !words.is_empty() {
-                self.last_client = Some(id);
-                self.obey(&line, Asker::Connection(id), now);
-            }
-            if self.restarting {
-                return;
-            }
-        }
-    }
-
-    fn next_line(&mut self, now: f64) -> Option<(u64, String)> {
-        let most = if self.kind.is_smart() { 599 } else { 499 };
-        let ids: Vec<u64> = self.connections.keys().copied().collect();
-        // Whoever has begun a line has the meter for himself.
-        let first = ids.iter().find(|id| self.connections[id].patience.is_some());
-        for id in first.map_or(ids.clone(), |id| vec![*id]) {
-            let connection = self.connections.get_mut(&id)?;
-            if connection.input.is_empty() {
-                continue;
-            }
-            let end = connection.input.iter().position(|byte| *byte == b'\n');
-            let until = *connection.patience.get_or_insert(now + PATIENCE);
-            let length = match end {
-                Some(end) => end + 1,
-                None if until <= now => connection.input.len(),
-                None => return None,
-            };
-            connection.patience = None;
-            let mut line: Vec<u8> = connection.input.drain(..length).collect();
-            line.truncate(most);
-            let line = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
-            return Some((id, line));
-        }
-        None
-    }
-
-    /// Whether its whole loop waits for the rest of a line.
-    fn is_blocked(&self) -> bool {
-        self.connections.values().any(|connection| connection.patience.is_some())
-    }
-
     pub(super) fn hear(&mut self, what: String) {
         if self.heard.len() == HEARD {
             self.heard.pop_front();
@@ -386,157 +281,6 @@ impl SmartDevice {
         self.make_noise(now);
     }
 
-    /// Writes a log line to whoever wants to hear such, and keeps bad news.
-    pub(super) fn log(&mut self, level: Level, text: &str, now: f64) {
-        if level >= Level::Warning {
-            if self.rows.len() == ROWS {
-                self.rows.pop_front();
-            }
-            self.rows.push_back(say::row(level, text, now));
-        }
-        let line = log_line(level, text, now);
-        for (id, connection) in &self.connections {
-            if connection.role != Role::Reader && connection.level <= level {
-                self.out.push_back(Out::Bytes(*id, line.clone()));
-            }
-        }
-    }
-
-    /// One of the log lines that make reading hard, if the manners are such.
-    pub(super) fn make_noise(&mut self, now: f64) {
-        if !self.manners.noise {
-            return;
-        }
-        let long = "x".repeat(600);
-        let lines = [
-            (Level::Info, "{\"cmd\":\"getPower\",\"error\":true} Info:{\"cmd\":\"info\"}"),
-            (Level::Warning, "Correcting: 2 samples"),
-            (Level::Info, "MQTT: Data:\u{1}\u{2} \"quoted\" and Info:[E] inside"),
-            (Level::Error, "MISSED 3 SAMPLES"),
-            (Level::Info, long.as_str()),
-            (Level::Warning, "Lost interrupt!"),
-            (Level::Debug, "Loop 1200 ns behind"),
-        ];
-        let (level, text) = lines[self.noise % lines.len()];
-        self.noise += 1;
-        self.log(level, text, now);
-    }
-
-    /// A reply, now or late.
-    pub(super) fn reply(&mut self, asker: Asker, mut keys: Map<String, Value>, now: f64) {
-        if self.manners.silent {
-            return;
-        }
-        if self.manners.wrong_keys && keys.contains_key("error") {
-            keys.remove("cmd");
-        }
-        match asker {
-            Asker::Connection(id) => {
-                self.make_noise(now);
-                self.later(Out::Bytes(id, json_line(&keys)), now);
-                if self.manners.slow.is_zero() {
-                    self.make_noise(now);
-                }
-            }
-            Asker::Mqtt => self.publish("state/info", &Value::Object(keys).to_string(), false),
-        }
-    }
-
-    /// Done after what is late, so that the order stays.
-    pub(super) fn later(&mut self, out: Out, now: f64) {
-        if self.manners.slow.is_zero() && self.late.is_empty() {
-            self.out.push_back(out);
-        } else {
-            self.late.push_back((now + self.manners.slow.as_secs_f64(), out));
-        }
-    }
-
-    /// Sends what is due of the stream.
-    fn stream(&mut self, now: f64, room: usize) {
-        let Some(sampling) = &mut self.sampling else { return };
-        if sampling.request.sink == Sink::Mqtt {
-            self.stream_over_mqtt(now);
-            return;
-        }
-        let before = sampling.sent();
-        let pieces = sampling.take(now, room, &self.manners);
-        self.samples_sent += sampling.sent() - before;
-        self.send(pieces);
-    }
-
-    pub(super) fn send(&mut self, pieces: Vec<Vec<u8>>) {
-        let Some(sink) = self.sampling.as_ref().map(|sampling| sampling.request.sink) else {
-            return;
-        };
-        for bytes in pieces {
-            match sink {
-                Sink::Connection(id) | Sink::Reader(id) => {
-                    self.out.push_back(Out::Bytes(id, bytes))
-                }
-                Sink::Datagrams(to, _) => self.out.push_back(Out::Datagram(to, bytes)),
-                Sink::Mqtt => {}
-            }
-        }
-    }
-
-    /// The connection whose backlog counts for the stream.
-    pub(super) fn sink(&self) -> Option<u64> {
-        match self.sampling.as_ref()?.request.sink {
-            Sink::Connection(id) | Sink::Reader(id) => Some(id),
-            _ => None,
-        }
-    }
-
-    /// Begins to sample at a time.
-    pub(super) fn begin_sampling(&mut self, request: Request, start: f64) {
-        let (layout, rate) = (request.layout.clone(), request.rate);
-        let wave = Wave::new(Arc::clone(&self.mains), layout, rate, start, self.relay);
-        self.sampling_rate = rate;
-        self.sampling = Some(Sampling::new(request, start, wave));
-        self.publish("state/sample", "on", false);
-    }
-
-    /// Ends the stream; `flush`: what is left goes to its sink first. A reader is sent away.
-    pub(super) fn end_sampling(&mut self, now: f64, flush: bool) -> Option<Sampling> {
-        if flush && let Some(sampling) = &mut self.sampling {
-            let before = sampling.sent();
-            let rest = sampling.rest(now, &self.manners);
-            self.samples_sent += sampling.sent() - before;
-            self.send(rest);
-        }
-        let ended = self.sampling.take()?;
-        if let Sink::Reader(id) = ended.request.sink {
-            self.connections.remove(&id);
-            self.out.push_back(Out::Close(id));
-        }
-        self.next_publish = now + self.settings.publish.unwrap_or(5.0);
-        self.publish("state/sample", "off", false);
-        Some(ended)
-    }
-
-    /// Whoever waits at the stream port is served once the meter is idle.
-    fn let_reader_in(&mut self, now: f64) {
-        if self.is_busy() {
-            return;
-        }
-        let readers = self.connections.iter().filter(|(_, other)| other.role == Role::Reader);
-        let Some(id) = readers.map(|(id, _)| *id).next() else { return };
-        let layout = Layout::all(self.kind);
-        let rate = if self.kind.is_smart() { 8000 } else { 4000 };
-        let request = Request {
-            sink: Sink::Reader(id),
-            chunk: chunk(self.kind, rate, layout.bytes(), 1024),
-            one_second: self.manners.no_rtc && self.kind.is_smart(),
-            layout,
-            rate,
-            prefix: false,
-            flow_control: false,
-            slot: None,
-            serial: false,
-        };
-        self.begin_sampling(request, now);
-    }
-
     /// Opens or closes the relay.
     pub(super) fn switch(&mut self, closed: bool, now: f64) {
         self.store(now, true);
@@ -559,11 +303,5 @@ impl SmartDevice {
     }
 }
 
-/// Connections for commands, the outgoing one among them.
-const SLOTS: usize = 3;
-/// How long the rest of a line is waited for, seconds.
-const PATIENCE: f64 = 10.0;
-/// Bytes of a connection that wait to be read.
-const INPUT: usize = 65_536;
+/// Commands that are remembered.
 const HEARD: usize = 1000;
-const ROWS: usize = 200;

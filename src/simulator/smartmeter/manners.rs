@@ -23,7 +23,8 @@ pub struct SmartManners {
     pub loss: Option<u32>,
     /// Of so many packets one is cut in its middle.
     pub short_writes: Option<u32>,
-    /// Over UDP every tenth datagram comes twice and every seventh behind the one after it.
+    /// Over UDP every tenth datagram comes twice and every seventh behind the one after it, and an
+    /// empty one at the end.
     pub shuffle: bool,
     /// It restarts so often.
     pub restarts: Option<Duration>,
@@ -41,7 +42,8 @@ pub struct SmartManners {
     pub wrong_keys: bool,
     /// A SmartMeter takes a negative energy for a large one: 455.4 Wh more.
     pub export_trap: bool,
-    /// A SmartMeter tells its lines over MQTT as well, as with one build option.
+    /// A SmartMeter tells its lines over MQTT as well, as with one build option; it has room for
+    /// messages twice as large then.
     pub details: bool,
     /// The network stands still: every so often, for so long.
     pub stalls: Option<(Duration, Duration)>,

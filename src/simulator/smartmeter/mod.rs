@@ -5,9 +5,10 @@
 //!
 //! * `mains.rs`: what is on the lines, a function of the time; `wave.rs`: the samples of it
 //! * `layout.rs`, `sampling.rs`: what a stream has in it, and how it leaves in packets
-//! * `device.rs`: a meter at work, without any input or output; `commands.rs`, `settings.rs`,
-//!   `sample.rs`: what it answers; `info.rs`, `say.rs`: the lines that it writes; `topics.rs`: the
-//!   same over MQTT
+//! * `device.rs`: a meter at work, without any input or output; `listening.rs`: its connections;
+//!   `streaming.rs`: a stream from begin to end
+//! * `commands.rs`, `change.rs`, `sample.rs`: what it answers; `settings.rs`: what it keeps; `info.rs`,
+//!   `talk.rs`, `say.rs`: the lines that it writes; `topics.rs`: the same over MQTT
 //! * `run.rs`, `wire.rs`, `mqtt.rs`: the ways to it
 
 mod change;
@@ -15,6 +16,7 @@ mod commands;
 mod device;
 mod info;
 mod layout;
+mod listening;
 mod mains;
 mod manners;
 mod mqtt;
@@ -23,8 +25,8 @@ mod sample;
 mod sampling;
 mod say;
 mod settings;
-#[cfg(test)]
-mod tests;
+mod streaming;
+mod talk;
 mod topics;
 mod wave;
 mod wire;

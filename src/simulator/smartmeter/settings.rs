@@ -54,7 +54,7 @@ pub(super) struct Energy {
 
 impl Energy {
     pub(super) fn new(kind: SmartKind) -> Energy {
-        let stored = [10_149.5684, 5101.2324, 4509.2102].into_iter().take(kind.lines()).collect();
+        let stored = [10149.5684, 5101.2324, 4509.2102].into_iter().take(kind.lines()).collect();
         Energy { stored, at: 0.0, since: 0.0 }
     }
 }

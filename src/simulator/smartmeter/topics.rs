@@ -17,7 +17,8 @@ impl SmartDevice {
     }
 
     fn publish_at(&mut self, topic: String, payload: String, retain: bool) {
-        if OVERHEAD + topic.len() + payload.len() <= LARGEST {
+        let largest = if self.manners.details { 2 * LARGEST } else { LARGEST };
+        if OVERHEAD + topic.len() + payload.len() <= largest {
             self.out.push_back(Out::Publish { topic, payload, retain });
         }
     }

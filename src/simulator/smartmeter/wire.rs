@@ -59,7 +59,10 @@ impl Backlog {
             {
                 let waiting = self.waiting.lock();
                 if !waiting.bytes.is_empty() {
-                    return Some(waiting.bytes.iter().take(most).copied().collect());
+                    let (first, second) = waiting.bytes.as_slices();
+                    let first = &first[..first.len().min(most)];
+                    let second = &second[..second.len().min(most - first.len())];
+                    return Some([first, second].concat());
                 }
                 if waiting.closing {
                     return None;
