@@ -109,6 +109,7 @@ mod tests {
             format!(r#"{{"cmd":"set","setting":"{setting}","value":{value}{channel}}}"#)
         };
         match control.kind {
+            ControlKind::Relay => panic!("none of these meters has one"),
             ControlKind::Press { command } => vec![command.to_owned()],
             ControlKind::Number { setting, min, max, .. } => {
                 [min, max].map(|n| set(setting, n.to_string())).to_vec()
