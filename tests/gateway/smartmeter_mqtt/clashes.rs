@@ -13,7 +13,7 @@ async fn names(subscriber: &Subscriber, wanted: usize) -> Vec<String> {
     subscriber
         .messages
         .until(&format!("{wanted} meters"), |all| {
-            let lists = all.iter().filter(|one| one.topic == "meterbridge/bridge/devices");
+            let mut lists = all.iter().filter(|one| one.topic == "meterbridge/bridge/devices");
             let list: Value = serde_json::from_str(&lists.next_back()?.payload).ok()?;
             let list = list.as_array()?.iter();
             let names: Vec<String> =
