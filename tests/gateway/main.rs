@@ -41,7 +41,6 @@ mod noise;
 mod p1;
 mod past;
 mod rates;
-mod recorded;
 mod registry;
 mod sampled;
 mod serial;
