@@ -31,7 +31,7 @@ fn the_examples_of_the_shipped_file_are_right() {
     });
     let given = given(&lines.collect::<Vec<_>>().join("\n")).without_files();
     let mistakes = given.mistakes();
-    assert!(mistakes.len() > 2, "{mistakes:#?}");
+    assert!(mistakes.len() >= 2, "{mistakes:#?}");
     // There are no such files where the tests run.
     let no_file = |mistake: &String| {
         mistake.contains("/config/passwd cannot be read")
