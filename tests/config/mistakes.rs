@@ -322,31 +322,31 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         // SmartMeters.
         (
             &smartmeter("{connect: meter}", "    polarity: btmon\n    units: [fc]\n"),
-            &[("5:15", "is a matter of Brultech meters"), ("6:12", "leave units out")],
+            &[("5:5", "is a matter of Brultech meters"), ("6:5", "leave units out")],
         ),
-        (&smartmeter("{mqtt: \"mqtt://nas\"}", ""), &[("4:18", "write embedded")]),
+        (&smartmeter("{mqtt: \"mqtt://nas\"}", ""), &[("4:12", "write embedded")]),
         (
             &smartmeter("{mqtt: embedded}", "    poll: 5s\n    stream: {rate: 20}\n"),
-            &[("5:11", "leave poll out"), ("6:13", "write over: mqtt")],
+            &[("5:5", "leave poll out"), ("6:5", "write over: mqtt")],
         ),
         (
             &smartmeter("{serial: /dev/ttyUSB0}", "    stream: {over: udp, framed: false}\n"),
-            &[("5:20", "come by the line itself"), ("5:33", "have no order")],
+            &[("5:14", "come by the line itself"), ("5:25", "have no order")],
         ),
         (
             &smartmeter("{listen: 127.0.0.1:0}", "    stream: {over: port}\n"),
-            &[("5:20", "it needs link: {connect")],
+            &[("5:14", "it needs link: {connect")],
         ),
         (
             &smartmeter(
                 "{connect: meter}",
                 "    stream: {rate: 64000, slot: [3, 3], udp_port: 9}\n",
             ),
-            &[("5:20", "1 to 32000"), ("5:33", "is no slot"), ("5:51", "is for over: udp")],
+            &[("5:14", "1 to 32000"), ("5:27", "is no slot"), ("5:41", "is for over: udp")],
         ),
         (
-            &smartmeter("{connect: meter}", "    base_topics: [a/b]\n    serial_number: state\n"),
-            &[("5:20", "is not the first level"), ("6:20", "is no name that a SmartMeter")],
+            &smartmeter("{connect: meter}", "    base_topics: [a/b]\n"),
+            &[("5:19", "is not the first level")],
         ),
         (
             &smartmeter(
@@ -354,19 +354,23 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
                 "    channels: {ch1: {name: x}, l1: {scale_v: 0, constant: 3}}\n",
             ),
             &[
-                ("5:21", "has no channel \"ch1\""),
-                ("5:46", "is not a factor"),
-                ("5:59", "counts no pulses"),
+                ("5:16", "has no channel \"ch1\""),
+                ("5:37", "is not a factor"),
+                ("5:49", "counts no pulses"),
             ],
         ),
         (
             &(smartmeter("{connect: a}", "    stream: {relay: 127.0.0.1:5432}\n")
                 + "  - name: other\n    kind: smartmeter\n    link: {connect: b}\n    stream: {relay: 127.0.0.1:5432}\n"),
-            &[("9:21", "127.0.0.1:5432 is taken by 127.0.0.1:5432")],
+            &[("9:14", "127.0.0.1:5432 is taken by 127.0.0.1:5432")],
         ),
         (
             &meter("    stream: {rate: 4000}\n    channels: {ch1: {scale_i: 2}}\n"),
-            &[("5:13", "a brultech meter has none"), ("6:31", "gives no samples")],
+            &[("5:5", "a brultech meter has none"), ("6:22", "gives no samples")],
+        ),
+        (
+            &smartmeter("{connect: meter}", "    serial_number: state\n"),
+            &[("5:5", "is no name that a SmartMeter")],
         ),
     ];
     for (text, expected) in cases {
