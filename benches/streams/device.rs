@@ -62,7 +62,7 @@ impl Kind {
         1024 / self.frame_bytes()
     }
 
-    fn info(self, number: usize) -> String {
+    fn info(self, number: usize, state: &str) -> String {
         let (kind, version) = match self {
             Kind::SmartMeter => ("smartmeter", "2.2"),
             Kind::PowerMeter => ("powermeter", "2.3"),
@@ -70,7 +70,7 @@ impl Kind {
         let name = self.name(number);
         format!(
             "Info:{{\"cmd\":\"info\",\"type\":\"{kind}\",\"version\":\"{version}\",\
-             \"name\":\"{name}\",\"ip\":\"127.0.0.1\",\"rtc\":true,\"state\":\"idle\"}}\r\n"
+             \"name\":\"{name}\",\"ip\":\"127.0.0.1\",\"rtc\":true,\"state\":\"{state}\"}}\r\n"
         )
     }
 
@@ -108,7 +108,7 @@ impl Device {
     pub(crate) fn dial(gateway: SocketAddr, kind: Kind, number: usize) -> Device {
         let mut stream = TcpStream::connect(gateway).expect("the gateway takes meters");
         stream.set_nodelay(true).expect("small packets go at once");
-        stream.write_all(kind.info(number).as_bytes()).expect("the gateway reads");
+        stream.write_all(kind.info(number, "idle").as_bytes()).expect("the gateway reads");
         let sampling = Arc::new(AtomicBool::new(false));
         let own = stream.try_clone().expect("a second handle");
         let stream = Arc::new(Mutex::new(stream));
@@ -180,6 +180,7 @@ fn obey(
 ) {
     for line in BufReader::new(stream).lines() {
         let Ok(line) = line else { return };
+        let state = if sampling.load(Ordering::Acquire) { "busy" } else { "idle" };
         let reply = if line.starts_with('!') {
             continue;
         } else if line.starts_with('?') {
@@ -187,7 +188,7 @@ fn obey(
         } else if line.contains("\"sample\"") {
             kind.sample_reply()
         } else if line.contains("\"info\"") {
-            kind.info(number) + "Info:{\"error\":false}\r\n"
+            kind.info(number, state) + "Info:{\"error\":false}\r\n"
         } else {
             let name = line.split('"').nth(3).unwrap_or_default();
             format!("Info:{{\"error\":true,\"cmd\":\"{name}\",\"msg\":\"not in this bench\"}}\r\n")

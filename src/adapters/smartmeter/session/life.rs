@@ -23,6 +23,8 @@ pub(super) struct Life {
     hello: (Instant, u32),
     /// `?` was sent then, and nothing has come since.
     probe: Option<Instant>,
+    /// When something came after such a question.
+    answered: Instant,
     /// The relay, as it was told last.
     relay: Option<bool>,
     /// The device has a clock chip.
@@ -37,6 +39,7 @@ impl Life {
             last_keepalive: now,
             hello: (now, 0),
             probe: None,
+            answered: now,
             relay: None,
             rtc: true,
             anything: false,
@@ -45,7 +48,9 @@ impl Life {
 
     pub(super) fn heard(&mut self, now: Instant) {
         self.last_byte = now;
-        self.probe = None;
+        if self.probe.take().is_some() {
+            self.answered = now;
+        }
         self.anything = true;
     }
 
@@ -88,9 +93,9 @@ impl Session {
         }
     }
 
-    /// Whether the device was asked whether it lives, and has not answered yet.
-    pub(super) fn is_unanswered(&self) -> bool {
-        self.life.probe.is_some()
+    /// When the device has answered last whether it lives; `None`: it has been asked and has not.
+    pub(super) fn answered(&self) -> Option<Instant> {
+        self.life.probe.is_none().then_some(self.life.answered)
     }
 
     /// Asks whether the device lives.

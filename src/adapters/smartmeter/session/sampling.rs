@@ -435,7 +435,7 @@ impl Session {
         let on = self.sampling.on.as_ref().filter(|on| !on.paused)?;
         match on.probed {
             None => Some(on.last_data + on.patience()),
-            Some(probed) => (!self.is_unanswered()).then_some(probed + NO_DATA),
+            Some(probed) => self.answered().map(|answered| probed.max(answered) + NO_DATA),
         }
     }
 
@@ -447,15 +447,15 @@ impl Session {
 
     /// Whether samples still come.
     pub(super) fn watch_stream(&mut self, now: Instant, at: Timestamp) {
-        let unanswered = self.is_unanswered();
+        let answered = self.answered();
         let Some(on) = self.sampling.on.as_mut().filter(|on| !on.paused) else { return };
         match on.probed {
             None if now >= on.last_data + on.patience() => {
                 on.probed = Some(now);
                 self.probe(now);
             }
-            // It answers, so it is not the network.
-            Some(probed) if now >= probed + NO_DATA && !unanswered => {
+            // It answers, so it is not the network; and what it kept has had time to come.
+            Some(probed) if answered.is_some_and(|at| now >= probed.max(at) + NO_DATA) => {
                 let dry = on.got_data && !on.rtc;
                 self.dried_up(dry, now, at);
             }
