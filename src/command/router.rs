@@ -1,4 +1,4 @@
-//! The way of a request: in from MQTT or HTTP, to the [`desk`](super::desk), and its reply out.
+//! The way of a request: in from MQTT or HTTP, to the [`desk`], and its reply out.
 //!
 //! One task takes everything in. What clients publish waits in the gateway's subscriptions, which
 //! are bounded as every client's queue is; callers over HTTP that find the mailbox full are told
