@@ -11,6 +11,7 @@ mod error;
 mod makes;
 mod open;
 mod parts;
+mod queues;
 mod smartmeters;
 
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub use self::error::GatewayError;
 use self::makes::{Kept, Makes, Plans};
 use self::open::{bind_web, open_broker};
 use self::parts::spawn_part;
+use self::queues::Queues;
 
 /// A gateway whose ports are open and whose state is loaded, and which does not run yet.
 #[derive(Debug)]
@@ -172,19 +174,7 @@ impl Gateway {
         let (stop_links, stop_servers) = (CancellationToken::new(), CancellationToken::new());
         let ledger_queue = ledger::queue(&metrics);
         let mut bus = Bus::default();
-        // The directory first: who hears that a meter is online may send it a command at once.
-        let lookups = bus.subscribe(DIRECTORY_QUEUE, metrics.dropped_updates.clone());
-        let shown = bus.subscribe(LIVE_QUEUE, metrics.dropped_updates.clone());
-        let tallies = metrics.meters.clone();
-        let updates =
-            Queue::watched(PUBLISHER_QUEUE, metrics.dropped_updates.clone(), move |update| {
-                tallies.note_drop(update);
-            });
-        bus.add(Arc::clone(&updates));
-        let news = bus.subscribe(ANNOUNCER_QUEUE, metrics.dropped_updates.clone());
-        let minute = bus.subscribe(RECENT_QUEUE, metrics.dropped_updates.clone());
-        let journalled = journal::queue(&metrics);
-        bus.add(Arc::clone(&journalled));
+        let queues = Queues::open(&mut bus, &metrics);
         let numbers = self.broker.numbers();
         let waveforms = Waveforms::default();
         let (relays, mut recorders) = self.streams.begin(&waveforms, &metrics);
@@ -208,7 +198,7 @@ impl Gateway {
             Router::new(self.broker.link(), Arc::clone(&directory), routes, metrics.clone())?;
         let router = router.with_guests(guests).with_recorders(recorders.orders());
         let librarian = history.clone().map(|history| {
-            let appearing = bus.subscribe(SYNC_QUEUE, metrics.dropped_updates.clone());
+            let appearing = queues::live(&mut bus, &metrics);
             let (link, meters) = (self.broker.link(), Arc::clone(&directory));
             Librarian::new(link, meters, history, appearing, metrics.clone())
         });
@@ -250,11 +240,11 @@ impl Gateway {
             servers.spawn("configuration", watched.follow(changed, stop_servers.clone()));
         }
         let mut pipeline = Group::default();
-        pipeline.spawn("publisher", publisher.run(updates));
-        pipeline.spawn("home assistant", homeassistant::run(office, news));
-        pipeline.spawn("directory", directory.follow(lookups));
-        pipeline.spawn("last minute", recent.follow(minute));
-        let hub = (live, shown, link);
+        pipeline.spawn("publisher", publisher.run(queues.publisher));
+        pipeline.spawn("home assistant", homeassistant::run(office, queues.announcer));
+        pipeline.spawn("directory", directory.follow(queues.directory));
+        pipeline.spawn("last minute", recent.follow(queues.last_minute));
+        let hub = (live, queues.shown, link);
         let follow = |hub: Arc<(Arc<Live>, Arc<Queue<Update>>, Link)>, _| {
             let (live, updates, link) = &*hub;
             Arc::clone(live).follow(Arc::clone(updates), link.clone())
@@ -269,7 +259,7 @@ impl Gateway {
             };
             spawn_part(&mut pipeline, "history", task, run, &stop_links, &metrics);
         }
-        pipeline.spawn("journal", self.journal_writer.run(journalled));
+        pipeline.spawn("journal", self.journal_writer.run(queues.journal));
         for recorder in recorders.take() {
             // Ends after the last sample, not with the links.
             let (name, end) = (recorder.name(), recorders.end_token());
@@ -353,15 +343,3 @@ impl Gateway {
 
 /// How long each stage of the shutdown may take; five stages stay below ten seconds.
 const GRACE: Duration = Duration::from_millis(1900);
-/// Updates that may wait for the publisher.
-const PUBLISHER_QUEUE: usize = 1024;
-/// Updates that may wait for the announcer.
-const ANNOUNCER_QUEUE: usize = 1024;
-/// Updates that may wait for the directory of meters.
-const DIRECTORY_QUEUE: usize = 1024;
-/// Updates that may wait for the gauges of the last minute.
-const RECENT_QUEUE: usize = 1024;
-/// Updates that may wait for meters to be offered to those who keep histories.
-const SYNC_QUEUE: usize = 1024;
-/// Updates that may wait for those who look at the status page.
-const LIVE_QUEUE: usize = 1024;

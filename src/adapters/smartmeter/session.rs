@@ -8,13 +8,16 @@
 //! | `life` | who the device is, keepalive, and whether it still lives |
 //! | `apart` | streams that come as datagrams, or from the device's own stream port |
 //! | `idle` | what is asked while it does not sample |
-//! | `sampling` | streams: their start, their watch, their end |
+//! | `sampling` | streams: their start and their end |
+//! | `flow` | the samples that come, and the seconds made of them |
+//! | `watch` | whether samples still come |
 //! | `quality` | log lines that tell of trouble, counted and told now and then |
 //!
 //! Source: protocol note, sections 2.2 to 2.5 and 4.
 
 mod apart;
 mod context;
+mod flow;
 mod idle;
 mod life;
 mod quality;
@@ -22,6 +25,7 @@ mod sampling;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

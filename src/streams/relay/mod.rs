@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `reader` | one connection: who speaks, what is written |
 //! | `talk` | what a client says and is answered, without sockets |
+//! | `words` | the JSON and log lines of these answers |
 //! | `measures` | which channels a client may choose |
 //! | `tap` | pieces of a stream to the bytes of one reader |
 
@@ -15,6 +16,7 @@ mod measures;
 mod reader;
 mod talk;
 mod tap;
+mod words;
 
 use std::convert::Infallible;
 use std::io::ErrorKind;

@@ -6,11 +6,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use super::measures;
 use super::tap::{Over, Portion, Tap, packet_frames};
+use super::words::{Wish, begun, clock, complaint, line, number, refused, seconds};
 use crate::model::{StreamInfo, Timestamp, Waveform};
 use crate::streams::shape::{SAMPLE, Shape};
 
@@ -37,15 +37,6 @@ enum State {
     /// `sample` was said; the answer waits for the first piece, which has its start.
     Asked(Wish),
     Sampling(Tap),
-}
-
-/// What a `sample` asks for.
-#[derive(Debug, Clone)]
-struct Wish {
-    measures: Option<String>,
-    rate: f64,
-    framed: bool,
-    flow_control: bool,
 }
 
 impl Talk {
@@ -300,104 +291,6 @@ impl Talk {
     }
 }
 
-impl Wish {
-    fn read(payload: &Map<String, Value>) -> Result<Wish, String> {
-        let kind = payload.get("type").and_then(Value::as_str);
-        let rate = payload.get("rate").and_then(Value::as_f64);
-        let (Some(kind), Some(rate)) = (kind, rate) else {
-            return Err("Required sampling keys: type and rate".to_owned());
-        };
-        if kind != "TCP" {
-            let kind: String = kind.chars().take(16).collect();
-            return Err(format!("{kind}: samples of this port go to this connection: type TCP"));
-        }
-        let flag = |key, default| match payload.get(key) {
-            None => Ok(default),
-            Some(Value::Bool(value)) => Ok(*value),
-            Some(_) => Err(format!("{key} is to be true or false, without quotes")),
-        };
-        Ok(Wish {
-            measures: payload.get("measures").and_then(Value::as_str).map(str::to_owned),
-            rate,
-            framed: flag("prefix", true)?,
-            flow_control: flag("flowCtr", false)?,
-        })
-    }
-}
-
-/// The answer to `sample`, its keys in a meter's order.
-fn begun(
-    wish: &Wish,
-    stream: &StreamInfo,
-    columns: Option<&[usize]>,
-    chunk: usize,
-    start: Timestamp,
-) -> Value {
-    let chosen: Vec<_> = match columns {
-        None => stream.channels.to_vec(),
-        Some(columns) => {
-            columns.iter().filter_map(|at| stream.channels.get(*at).copied()).collect()
-        }
-    };
-    let mut reply = json!({
-        "error": false,
-        "cmd": "sample",
-        "measures": measures::echo(&chosen),
-        "chunksize": chunk,
-        "samplingrate": number(stream.rate_hz),
-        "conn_type": "TCP",
-        "measurements": chosen.len(),
-        "prefix": wish.framed,
-        "flowCtr": wish.flow_control,
-        "unit": measures::units(&chosen),
-        "startTs": seconds(start),
-    });
-    if wish.rate != stream.rate_hz
-        && let Some(reply) = reply.as_object_mut()
-    {
-        let msg = format!("the stream has {} Hz, whatever rate is asked for", stream.rate_hz);
-        reply.insert("msg".into(), msg.into());
-    }
-    reply
-}
-
-fn refused(cmd: &str, msg: &str) -> Value {
-    json!({"error": true, "cmd": cmd, "msg": msg})
-}
-
-fn line(value: &Value) -> Vec<u8> {
-    format!("Info:{value}\r\n").into_bytes()
-}
-
-/// What is no JSON gets no answer, only a line of the log.
-fn complaint(said: &[u8], now: Timestamp) -> Vec<u8> {
-    let safe = |byte: &u8| match byte {
-        b'{' | b'}' | b'"' | b'\'' => '_',
-        byte if byte.is_ascii_graphic() || *byte == b' ' => char::from(*byte),
-        _ => '?',
-    };
-    let text: String = said.iter().take(30).map(safe).collect();
-    let time = clock(now, "%m/%d %H:%M:%S");
-    format!("Info:[E]{time}: deserializeJson() failed: {text}\r\n").into_bytes()
-}
-
-/// The gateway's own local time; an empty text for a time that no calendar has.
-fn clock(now: Timestamp, format: &str) -> String {
-    jiff::Timestamp::from_millisecond(now.0)
-        .map(|at| at.to_zoned(TimeZone::system()).strftime(format).to_string())
-        .unwrap_or_default()
-}
-
-/// Seconds since 1970 to the millisecond, as meters write them.
-fn seconds(at: Timestamp) -> String {
-    format!("{}.{:03}", at.0.div_euclid(1000), at.0.rem_euclid(1000))
-}
-
-/// A whole number without a fraction, as meters write it.
-fn number(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 1e9 { json!(value as i64) } else { json!(value) }
-}
-
 const ONLY_SAMPLES: &str =
     "this port only hands samples on: commands for the meter go to the gateway";
 const NOT_SAMPLING: &str = "the meter does not sample now: stream.start: always, or a sample command to the \
@@ -407,107 +300,4 @@ const NO_SAMPLES: &str = "no samples came from the meter";
 const BAD_LINES: u32 = 16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::streams::shape::tests::{piece, stream};
-
-    fn talk() -> Talk {
-        Talk::new("mains".into(), "127.0.0.1".parse().unwrap())
-    }
-
-    /// The lines of an answer, which has nothing else.
-    fn lines(bytes: &[u8]) -> Vec<Value> {
-        let text = std::str::from_utf8(bytes).unwrap();
-        let one = |line: &str| serde_json::from_str(line.strip_prefix("Info:").unwrap()).unwrap();
-        text.split_terminator("\r\n").map(one).collect()
-    }
-
-    fn said(talk: &mut Talk, text: &str, running: Option<&Arc<StreamInfo>>) -> Vec<u8> {
-        talk.hear(text.as_bytes(), running, Timestamp(1_700_000_010_000))
-    }
-
-    const SAMPLE_IT: &str = r#"{"cmd":"sample","payload":{"type":"TCP","rate":1000}}"#;
-
-    #[test]
-    fn samples_begin_with_their_layout_and_end_with_a_summary() {
-        let (mut talk, info) = (talk(), stream(1, 1000.0, 1));
-        assert_eq!(said(&mut talk, SAMPLE_IT, Some(&info)), b"");
-        assert!(talk.listens() && talk.awaits_samples());
-        let mut out = Portion::default();
-        talk.take(&piece(&info, 100, 300), &mut out).unwrap();
-        let end = out.bytes.windows(2).position(|two| two == b"\r\n").unwrap() + 2;
-        let reply = &lines(&out.bytes[..end])[0];
-        // 1024 bytes of 8: packets begin at multiples of 128.
-        let expected = json!({
-            "error": false, "cmd": "sample", "measures": "v,i", "chunksize": 1024,
-            "samplingrate": 1000, "conn_type": "TCP", "measurements": 2, "prefix": true,
-            "flowCtr": false, "unit": "V,mA", "startTs": "1700000000.128",
-        });
-        assert_eq!(reply.to_string(), expected.to_string());
-        assert_eq!(&out.bytes[end..end + 11], b"Data:\x00\x04\x00\x00\x00\x00");
-        assert_eq!(out.bytes.len(), end + 11 + 1024);
-
-        let again = &lines(&said(&mut talk, SAMPLE_IT, Some(&info)))[0];
-        assert_eq!((&again["error"], &again["state"]), (&json!(true), &json!("busy")));
-
-        let rest = said(&mut talk, r#"{"cmd":"stop"}"#, Some(&info));
-        // 128 to 300 are 172 frames, 44 of them not yet a packet.
-        assert_eq!(&rest[..11], b"Data:\x60\x01\x01\x00\x00\x00");
-        let summary = &lines(&rest[11 + 44 * 8..])[0];
-        assert_eq!((&summary["samples"], &summary["sent_samples"]), (&json!(172), &json!(172)));
-        assert_eq!(summary["start_ts"], "1700000000.128");
-        let idle = lines(&said(&mut talk, r#"{"cmd":"stop"}"#, None));
-        assert_eq!(idle, [json!({"error": true, "cmd": "stop"})]);
-    }
-
-    #[test]
-    fn a_client_that_wants_to_be_asked_is() {
-        let (mut talk, info) = (talk(), stream(1, 1000.0, 3));
-        let wish = r#"{"cmd":"sample","payload":{"type":"TCP","rate":8000,"flowCtr":true,"measures":"v,i_L3"}}"#;
-        assert_eq!(said(&mut talk, wish, Some(&info)), b"");
-        let mut out = Portion::default();
-        talk.take(&piece(&info, 0, 200), &mut out).unwrap();
-        let reply = &lines(&out.bytes)[0];
-        assert_eq!((&reply["measures"], &reply["measurements"]), (&json!("v,i_L3"), &json!(2)));
-        assert!(reply["msg"].as_str().unwrap().contains("1000 Hz"));
-        assert!(!talk.listens(), "nothing before it says so");
-        let clear = said(&mut talk, r#"{"cmd":"cts","value":true}"#, Some(&info));
-        assert!(clear.ends_with(&200.0_f32.to_le_bytes()) || clear.len() > 1024);
-        assert!(talk.listens());
-        said(&mut talk, r#"{"cmd":"cts","value":false}"#, Some(&info));
-        assert!(!talk.listens());
-        said(&mut talk, r#"{"cmd":"reqSamples","samples":40}"#, Some(&info));
-        assert!(talk.listens(), "as a meter does");
-    }
-
-    #[test]
-    fn whatever_is_said_is_answered_as_a_meter_would() {
-        let (mut talk, info) = (talk(), stream(1, 1000.0, 3));
-        assert_eq!(said(&mut talk, "!", None), b"");
-        assert_eq!(said(&mut talk, "?", None), b"Info:Setup done\r\n");
-        let told = lines(&said(&mut talk, r#"{"cmd":"info"} junk"#, Some(&info)));
-        assert_eq!((&told[0]["type"], &told[0]["name"]), (&json!("smartmeter"), &json!("mains")));
-        assert_eq!(told[1], json!({"error": false}));
-        for (wrong, words) in [
-            (r#"{"cmd":"sample"}"#, "type and rate"),
-            (r#"{"cmd":"sample","payload":{"type":"UDP","rate":1}}"#, "UDP"),
-            (r#"{"cmd":"sample","payload":{"type":"TCP","rate":1,"prefix":"false"}}"#, "quotes"),
-            (r#"{"cmd":"sample","payload":{"type":"TCP","rate":1,"measures":"p,q"}}"#, "v_l1"),
-            (r#"{"cmd":"restart"}"#, "only hands samples on"),
-            (r#"{"payload":1}"#, "cmd"),
-            (r#"{"cmd":"cts"}"#, "value"),
-        ] {
-            let reply = &lines(&said(&mut talk, wrong, Some(&info)))[0];
-            assert_eq!(reply["error"], true, "{wrong}");
-            assert!(reply["msg"].as_str().unwrap().contains(words), "{wrong}: {reply}");
-        }
-        let reply = &lines(&said(&mut talk, SAMPLE_IT, None))[0];
-        assert!(reply["msg"].as_str().unwrap().contains("does not sample now"));
-        assert!(!talk.is_busy() && !talk.makes_no_sense());
-        for _ in 0..=BAD_LINES {
-            let log = said(&mut talk, "GET / \"HTTP\u{1b}", None);
-            assert!(log.starts_with(b"Info:[E]") && log.ends_with(b": GET / _HTTP?\r\n"));
-        }
-        assert!(talk.makes_no_sense());
-    }
-}
+mod tests;

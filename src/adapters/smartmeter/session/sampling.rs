@@ -20,9 +20,9 @@ use crate::transport::Backoff;
 /// Whether the device samples for us, and when it is asked to.
 #[derive(Debug)]
 pub(super) struct Sampling {
-    on: Option<On>,
-    next_try: Instant,
-    pause: Backoff,
+    pub(super) on: Option<On>,
+    pub(super) next_try: Instant,
+    pub(super) pause: Backoff,
     /// Somebody has said `stop`: the configured stream waits for their `sample`.
     held: bool,
     /// Why it was refused, as it was told last.
@@ -30,30 +30,30 @@ pub(super) struct Sampling {
     /// No more log than errors comes on this connection, so that it is not mixed into raw samples.
     quiet_log: bool,
     /// A stream that nobody hears is to be stopped.
-    to_stop: bool,
+    pub(super) to_stop: bool,
     /// When samples came that nobody had asked for.
-    unexpected: Option<Instant>,
+    pub(super) unexpected: Option<Instant>,
 }
 
 /// A stream under way.
 #[derive(Debug)]
-struct On {
-    stream: Stream,
+pub(super) struct On {
+    pub(super) stream: Stream,
     began: Instant,
-    framed: bool,
+    pub(super) framed: bool,
     /// Data comes in one second of so many.
-    slots: u32,
-    last_data: Instant,
-    got_data: bool,
+    pub(super) slots: u32,
+    pub(super) last_data: Instant,
+    pub(super) got_data: bool,
     /// Lines of an idle device since the last data.
-    idle_lines: u32,
+    pub(super) idle_lines: u32,
     /// Whoever reads does not want data now.
-    paused: bool,
+    pub(super) paused: bool,
     /// It was asked whether it lives.
-    probed: Option<Instant>,
-    rtc: bool,
+    pub(super) probed: Option<Instant>,
+    pub(super) rtc: bool,
     /// How long the device can keep what it samples while the network stands still.
-    buffer: Duration,
+    pub(super) buffer: Duration,
 }
 
 impl Sampling {
@@ -228,50 +228,6 @@ impl Session {
         }
     }
 
-    pub(super) fn packet(&mut self, packet: &Packet, now: Instant, at: Timestamp) {
-        self.context.metrics.packets.increment();
-        match &mut self.sampling.on {
-            Some(on) if on.framed && !self.apart.is_on() => {
-                on.note_data(now);
-                on.stream.packet(packet.number, &packet.payload, at);
-                self.hand_on_seconds();
-            }
-            _ => self.unexpected_data(now),
-        }
-    }
-
-    pub(super) fn raw(&mut self, bytes: &[u8], now: Instant, at: Timestamp) {
-        match &mut self.sampling.on {
-            Some(on) if !self.apart.is_on() => {
-                on.note_data(now);
-                on.stream.raw(bytes, at);
-                self.hand_on_seconds();
-            }
-            _ => self.unexpected_data(now),
-        }
-    }
-
-    /// Packets that came as datagrams, in order.
-    pub(super) fn packets_apart(&mut self, packets: &[Packet], now: Instant, at: Timestamp) {
-        if let Some(on) = &mut self.sampling.on {
-            on.note_data(now);
-            for packet in packets {
-                self.context.metrics.packets.increment();
-                on.stream.packet(packet.number, &packet.payload, at);
-            }
-        }
-        self.hand_on_seconds();
-    }
-
-    /// Bytes that came by the device's own stream port.
-    pub(super) fn bytes_apart(&mut self, bytes: &[u8], now: Instant, at: Timestamp) {
-        if let Some(on) = &mut self.sampling.on {
-            on.note_data(now);
-            on.stream.raw(bytes, at);
-        }
-        self.hand_on_seconds();
-    }
-
     /// The stream is not asked for again before some time has passed.
     pub(super) fn sampling_later(&mut self, now: Instant) {
         self.sampling.next_try = now + self.sampling.pause.next_pause();
@@ -280,23 +236,6 @@ impl Session {
     /// The stream can be asked for at once.
     pub(super) fn sampling_now(&mut self, now: Instant) {
         self.sampling.next_try = now;
-    }
-
-    /// Samples of which the start was not seen: the reply to `sample` was lost, or on a serial line they go
-    /// on over a restart of the gateway. The device is stopped, so that it can be asked anew.
-    fn unexpected_data(&mut self, now: Instant) {
-        self.context.metrics.ignored_packets.increment();
-        let recent = |then: &Instant| now.duration_since(*then) < NO_DATA;
-        if self.sampling.unexpected.as_ref().is_some_and(recent) {
-            return;
-        }
-        self.sampling.unexpected = Some(now);
-        if self.device.is_some() {
-            self.sampling.to_stop = true;
-        } else {
-            self.send(b"{\"cmd\":\"stop\"}\r\n".to_vec(), now);
-            self.send(b"{\"cmd\":\"info\"}\r\n".to_vec(), now);
-        }
     }
 
     /// What has to be said before a command, so that nothing is mixed into the samples that it begins.
@@ -309,35 +248,6 @@ impl Session {
     /// That was said, whatever came of it.
     pub(super) fn said_before(&mut self) {
         self.sampling.quiet_log = true;
-    }
-
-    fn hand_on_seconds(&mut self) {
-        let seconds = match &mut self.sampling.on {
-            Some(on) => on.stream.take_seconds(),
-            None => return,
-        };
-        self.hand_on(seconds);
-    }
-
-    fn hand_on(&mut self, seconds: Vec<Second>) {
-        if seconds.is_empty() {
-            return;
-        }
-        let (late, news): (Vec<Second>, Vec<Second>) =
-            seconds.into_iter().partition(|one| one.late);
-        let past: Vec<_> = late.into_iter().map(|one| (one.at, one.measured)).collect();
-        if !past.is_empty()
-            && let Some(mut frame) = self.frame()
-        {
-            frame.past = past;
-            self.frames.push_back(frame);
-        }
-        for second in news {
-            if let Some(mut frame) = self.frame() {
-                frame.now = Some(second.measured);
-                self.frames.push_back(frame);
-            }
-        }
     }
 
     /// The stream is over. `sent`: how many samples the device says that it has sent.
@@ -370,7 +280,6 @@ impl Session {
         }
     }
 
-    /// Somebody has said `stop`.
     /// The device has stopped. Whoever has said so through the gateway does not want the configured stream
     /// to begin anew at once: it waits for a `sample`, or the next connection.
     pub(super) fn stopped(&mut self, reply: &Value, by_others: bool, now: Instant, at: Timestamp) {
@@ -395,95 +304,11 @@ impl Session {
         self.sampling.quiet_log = level == Some(protocol::LogLevel::Error.name());
     }
 
-    /// A line that only an idle device sends.
-    pub(super) fn lifeness(&mut self, now: Instant, at: Timestamp) {
-        self.not_busy();
-        let over = match &mut self.sampling.on {
-            Some(on) => {
-                on.idle_lines += 1;
-                on.idle_lines >= IDLE_LINES && now >= on.last_data
-            }
-            None => false,
-        };
-        if over {
-            self.ended_by_others(now, at);
-        }
-    }
-
-    /// The dictionary says that the device is idle.
-    pub(super) fn seen_idle(&mut self, now: Instant, at: Timestamp) {
-        if self.sampling.on.as_ref().is_some_and(|on| on.got_data && now > on.last_data + QUIET) {
-            self.ended_by_others(now, at);
-        }
-    }
-
-    fn ended_by_others(&mut self, now: Instant, at: Timestamp) {
-        tracing::info!(
-            serial = self.serial(),
-            "the meter has stopped sampling by itself, or for another client"
-        );
-        self.end_stream(None, now, at);
-        self.sampling.next_try = now + self.sampling.pause.next_pause();
-    }
-
-    /// How long a device that samples may be silent.
-    pub(super) fn stream_patience(&self) -> Duration {
-        self.sampling.on.as_ref().map_or(Duration::ZERO, On::patience)
-    }
-
-    pub(super) fn sampling_deadline(&self) -> Option<Instant> {
-        let on = self.sampling.on.as_ref().filter(|on| !on.paused)?;
-        match on.probed {
-            None => Some(on.last_data + on.patience()),
-            Some(probed) => self.answered().map(|answered| probed.max(answered) + NO_DATA),
-        }
-    }
-
-    /// How long a device that samples and does not answer may have its samples for us all the same:
-    /// closing the connection would lose what it keeps.
-    pub(super) fn buffered(&self) -> Duration {
-        self.sampling.on.as_ref().map_or(Duration::ZERO, |on| on.buffer)
-    }
-
-    /// Whether samples still come.
-    pub(super) fn watch_stream(&mut self, now: Instant, at: Timestamp) {
-        let answered = self.answered();
-        let Some(on) = self.sampling.on.as_mut().filter(|on| !on.paused) else { return };
-        match on.probed {
-            None if now >= on.last_data + on.patience() => {
-                on.probed = Some(now);
-                self.probe(now);
-            }
-            // It answers, so it is not the network; and what it kept has had time to come.
-            Some(probed) if answered.is_some_and(|at| now >= probed.max(at) + NO_DATA) => {
-                let dry = on.got_data && !on.rtc;
-                self.dried_up(dry, now, at);
-            }
-            _ => {}
-        }
-    }
-
-    fn dried_up(&mut self, no_clock: bool, now: Instant, at: Timestamp) {
-        self.end_stream(None, now, at);
-        self.sampling.to_stop = true;
-        self.stream_refused(if no_clock { NO_CLOCK } else { DRY }, now);
-    }
-
     /// The meter tells its total: what its powers come to is not to be counted as well.
     pub(super) fn stream_counts_no_energy(&mut self) {
         if let Some(on) = &mut self.sampling.on {
             on.stream.count_energy(false);
         }
-    }
-}
-
-impl On {
-    fn note_data(&mut self, now: Instant) {
-        (self.last_data, self.got_data, self.probed, self.idle_lines) = (now, true, None, 0);
-    }
-
-    fn patience(&self) -> Duration {
-        NO_DATA + 2 * Duration::from_secs(self.slots.into())
     }
 }
 
@@ -511,17 +336,9 @@ pub(in super::super) fn measures(wanted: Measures) -> protocol::Measures {
     }
 }
 
-/// No data for so long, where some should come all the time.
-const NO_DATA: Duration = Duration::from_secs(5);
 /// A timed start is up to 20 s ahead.
 const TIMED: Duration = Duration::from_secs(20);
-/// An idle device says so once a second; one such line may have been under way.
-const IDLE_LINES: u32 = 2;
-const QUIET: Duration = Duration::from_secs(1);
 /// A stream that has lasted so long works: what goes wrong after it is news.
 const STEADY: Duration = Duration::from_secs(60);
-const DRY: &str = "no samples come any more, though it answers";
-const NO_CLOCK: &str = "no samples come any more: it has no clock chip (rtc: false), and its firmware takes samples for one \
-     second only then; p,q and v,i_RMS work";
 /// A meter that is gone for so long is gone, whatever it could keep.
 const LONGEST_STALL_S: f64 = 60.0;
