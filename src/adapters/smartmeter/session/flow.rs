@@ -78,7 +78,7 @@ impl Session {
         self.hand_on(seconds);
     }
 
-    fn hand_on(&mut self, seconds: Vec<Second>) {
+    pub(super) fn hand_on(&mut self, seconds: Vec<Second>) {
         if seconds.is_empty() {
             return;
         }

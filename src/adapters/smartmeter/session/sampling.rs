@@ -3,7 +3,7 @@
 //! Source: protocol note, sections 4.1 and 4.4 to 4.10.
 
 use meter_protocols::smartmeter::{
-    self as protocol, Command, Conn, Packet, SampleReply, SampleRequest, StopSummary,
+    self as protocol, Command, Conn, SampleReply, SampleRequest, StopSummary,
 };
 use serde_json::Value;
 use tokio::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 use super::Session;
 use super::turns::By;
 use crate::adapters::smartmeter::setup::Setup;
-use crate::adapters::smartmeter::stream::{Second, Stream};
+use crate::adapters::smartmeter::stream::Stream;
 use crate::command::CommandError;
 use crate::config::stream::{Measures, Over, Start, Stream as Wanted};
 use crate::model::Timestamp;

@@ -229,7 +229,8 @@ fn a_stream_that_somebody_ended_is_begun_anew() {
     stage.pass(seconds(1));
     stage.lifeness();
     assert_eq!(stage.metrics.streams.get(), 0);
-    for _ in 0..8 {
+    // The second pause has up to ten seconds.
+    for _ in 0..15 {
         stage.lifeness();
         stage.pass(seconds(1));
         let sent = stage.sent();
