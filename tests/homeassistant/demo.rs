@@ -9,7 +9,7 @@ use crate::subscriber::Message;
 use crate::support::{Site, free_port};
 
 /// The gateway, and a meter of each family.
-const DEVICES: usize = 1 + 4;
+const DEVICES: usize = 1 + 6;
 
 async fn demo(site: &Site, broker: u16) -> Process {
     let listen = format!("broker.listen=127.0.0.1:{broker}");
