@@ -10,7 +10,7 @@ use super::directory::{Heard, Meter};
 use super::portrait::info;
 use super::values::{lines, milliamperes, number};
 use super::{Answer, Command, CommandError};
-use crate::model::{Channel, Device, Milli, Model, Quantity, Sensor, is_clamp};
+use crate::model::{Channel, Device, Make, Milli, Model, Quantity, Sensor, is_clamp};
 
 /// The answer, or `None` for a command that is the meter's own business.
 pub fn answer(command: &Command, meter: &Meter) -> Option<Result<Answer, CommandError>> {
@@ -61,7 +61,7 @@ pub fn sample(payload: &[u8], meter: &Meter) -> Result<Answer, CommandError> {
         }
         b"q" => (heard.reactive(Channel::Line), "var"),
         b"s" => (heard.gauge(Channel::Line, Quantity::Apparent), "VA"),
-        b"e" => (sum().map(|sum| Milli(sum.energy.0 / 1000)), "kWh"),
+        b"e" => (sum().and_then(|sum| sum.energy).map(|energy| Milli(energy.0 / 1000)), "kWh"),
         _ => (sum().map(|sum| sum.power), "W"),
     };
     let value = value.ok_or_else(|| not_known_yet(unit))?;
@@ -283,6 +283,12 @@ fn closed(mut answer: Answer, heard: &Heard, unit: &str) -> Answer {
 }
 
 fn not_measured(heard: &Heard, what: &str) -> CommandError {
+    if heard.device.make == Make::Smartmeter {
+        // It is asked where that is possible.
+        return CommandError::Unreachable(format!(
+            "only the meter can tell {what}, and it is not connected now"
+        ));
+    }
     CommandError::Refused(format!("a {} does not measure {what}", heard.device.model.title()))
 }
 

@@ -20,15 +20,16 @@ pub struct Sum {
     pub current: Option<Milli>,
     /// V.
     pub volt: Option<Milli>,
-    /// Wh taken.
-    pub energy: Milli,
+    /// Wh taken; `None` while the total of one of the clamps is not known: a sum without it would jump
+    /// when it is.
+    pub energy: Option<Milli>,
 }
 
 impl Sum {
     /// The sum of `latest`, one for each of `sensors`. `None` until a power is known.
     pub fn of(sensors: &[Sensor], latest: &[Latest]) -> Option<Sum> {
         let role = summed_role(sensors);
-        let mut sum = Sum { power: Milli(0), current: None, volt: None, energy: Milli(0) };
+        let mut sum = Sum { power: Milli(0), current: None, volt: None, energy: Some(Milli(0)) };
         let mut has_power = false;
         let at_line =
             |sensor: &Sensor| sensor.channel == Channel::Line && sensor.quantity == Quantity::Irms;
@@ -53,7 +54,8 @@ impl Sum {
                 Quantity::PPlus => {
                     has_power |= latest.gauge.is_some();
                     sum.power.0 += gauge.0;
-                    sum.energy.0 += latest.counter.unwrap_or_default().0;
+                    let both = sum.energy.zip(latest.counter);
+                    sum.energy = both.map(|(sum, counter)| Milli(sum.0 + counter.0));
                 }
                 Quantity::PMinus => sum.power.0 -= gauge.0,
                 Quantity::Irms => {
@@ -86,5 +88,38 @@ pub fn is_clamp(sensor: &Sensor) -> bool {
         Channel::Ch(_) | Channel::Aux(_) => true,
         Channel::Line => matches!(sensor.quantity, PPlus | PMinus | Irms),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Make, SensorId, SensorType, Unit};
+
+    fn clamp(number: u8) -> Sensor {
+        let channel = Channel::Ch(number);
+        Sensor {
+            id: SensorId::derive(Make::Brultech, "1", channel, Quantity::PPlus),
+            channel,
+            quantity: Quantity::PPlus,
+            kind: SensorType::Electricity,
+            name: "clamp".into(),
+            role: Role::Load,
+            gauge: Some(Unit::Watt),
+            counter: Some(Unit::WattHour),
+            constant: None,
+            own: None,
+        }
+    }
+
+    #[test]
+    fn a_total_that_is_not_known_is_not_taken_for_zero() {
+        let sensors = [clamp(1), clamp(2)];
+        let known = Latest { gauge: Some(Milli(5)), counter: Some(Milli(7)) };
+        let unknown = Latest { gauge: Some(Milli(5)), counter: None };
+        let energy = |latest| Sum::of(&sensors, &latest).unwrap().energy;
+        assert_eq!(energy([known, known]), Some(Milli(14)));
+        assert_eq!(energy([known, unknown]), None);
+        assert_eq!(energy([unknown, unknown]), None);
     }
 }

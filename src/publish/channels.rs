@@ -49,7 +49,7 @@ fn write_sample(sum: &Sum, text: &mut String, at: Timestamp) {
     object.field("power", sum.power.hundredths());
     object.optional("current", sum.current.map(Milli::hundredths));
     object.optional("volt", sum.volt.map(Milli::hundredths));
-    object.field("energy", sum.energy.per_thousand());
+    object.optional("energy", sum.energy.map(Milli::per_thousand));
     object.field("ts", format_args!("\"{}\"", at.seconds()));
     object.close();
 }

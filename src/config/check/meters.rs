@@ -195,10 +195,14 @@ impl Check<'_> {
             let polled = matches!(meter.kind, Kind::Fluksometer | Kind::Smartmeter);
             let asked = name == "poll" && polled;
             if given && !brultech && !asked && self.given(&format!("{key}.kind")) {
-                let message = format!(
-                    "a {} meter is not asked for its readings: leave {name} out",
-                    meter.kind
-                );
+                let message = match (name, meter.kind) {
+                    ("units", Kind::Smartmeter) => {
+                        "is for Brultech meters that share a line: leave units out".to_owned()
+                    }
+                    (_, kind) => {
+                        format!("a {kind} meter is not asked for its readings: leave {name} out")
+                    }
+                };
                 self.report(&format!("{key}.{name}"), message);
             }
         }
