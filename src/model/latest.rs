@@ -117,7 +117,7 @@ mod tests {
         let sensors = [clamp(1), clamp(2)];
         let known = Latest { gauge: Some(Milli(5)), counter: Some(Milli(7)) };
         let unknown = Latest { gauge: Some(Milli(5)), counter: None };
-        let energy = |latest| Sum::of(&sensors, &latest).unwrap().energy;
+        let energy = |latest: [Latest; 2]| Sum::of(&sensors, &latest).unwrap().energy;
         assert_eq!(energy([known, known]), Some(Milli(14)));
         assert_eq!(energy([known, unknown]), None);
         assert_eq!(energy([unknown, unknown]), None);
