@@ -1,8 +1,6 @@
 //! Kilohertz streams of simulated meters, by every way that samples can take: what comes of them once a
 //! second, held against what the meters know of themselves.
 
-use std::net::SocketAddr;
-
 use meterbridge::simulator::{
     LineLevel, SmartDevice, SmartKind, SmartManners, SmartSimulation, SmartSimulator, SmartWays,
     Watched,
@@ -26,21 +24,43 @@ struct House {
 impl House {
     /// `stream` and `more` stand in the meter's entry.
     async fn start(kind: SmartKind, manners: SmartManners, stream: &str, more: &str) -> House {
-        let simulation =
-            SmartSimulation { kind, meters: 1, interval: SECOND, seed: 1, steady: true };
+        let simulation = steady(kind);
         let ways = SmartWays { listen: "127.0.0.1:0".parse().ok(), ..SmartWays::default() };
         let simulator = SmartSimulator::build(&simulation, ways, manners).await.unwrap();
-        let (meter, commands, port) = (
-            simulator.meters().remove(0),
-            simulator.addresses()[0],
-            simulator.stream_addresses()[0],
-        );
+        let (commands, port) = (simulator.addresses()[0], simulator.stream_addresses()[0].port());
+        let stream = stream.replace("PORT", &port.to_string());
+        let site = Site::new(&entry(&format!("connect: {commands}"), &stream, more));
+        let gateway = site.start().await;
+        House::with(site, gateway, simulator).await
+    }
+
+    /// The same, on a pseudo-terminal.
+    async fn on_a_line(manners: SmartManners, stream: &str) -> House {
+        let ways = SmartWays { serial: Some(None), ..SmartWays::default() };
+        let simulator = SmartSimulator::build(&steady(SmartKind::SmartMeter), ways, manners);
+        let simulator = simulator.await.unwrap();
+        let link = format!("serial: {}", simulator.path().unwrap().display());
+        let site = Site::new(&entry(&link, stream, ""));
+        let gateway = site.start().await;
+        House::with(site, gateway, simulator).await
+    }
+
+    /// The same, a meter that dials the gateway's stream server.
+    async fn dialling_in(manners: SmartManners, stream: &str) -> House {
+        let site = Site::new(&entry("listen: 127.0.0.1:0", stream, ""));
+        let gateway = site.start().await;
+        let connect = Some(gateway.addresses.meters[0].to_string().parse().unwrap());
+        let ways = SmartWays { connect, ..SmartWays::default() };
+        let simulator = SmartSimulator::build(&steady(SmartKind::SmartMeter), ways, manners);
+        let simulator = simulator.await.unwrap();
+        House::with(site, gateway, simulator).await
+    }
+
+    async fn with(site: Site, gateway: Running, simulator: SmartSimulator) -> House {
+        let heard = gateway.subscriber().await;
+        let meter = simulator.meters().remove(0);
         let mut tasks = JoinSet::new();
         tasks.spawn(simulator.run(CancellationToken::new()));
-        let site =
-            Site::new(&entry(commands, &stream.replace("PORT", &port.port().to_string()), more));
-        let gateway = site.start().await;
-        let heard = gateway.subscriber().await;
         House { meter, gateway, heard, _site: site, _tasks: tasks }
     }
 
@@ -70,9 +90,14 @@ impl House {
     }
 }
 
-fn entry(address: SocketAddr, stream: &str, more: &str) -> String {
+/// One meter whose loads never change.
+fn steady(kind: SmartKind) -> SmartSimulation {
+    SmartSimulation { kind, meters: 1, interval: SECOND, seed: 1, steady: true }
+}
+
+fn entry(link: &str, stream: &str, more: &str) -> String {
     format!(
-        "\n  - name: mains\n    kind: smartmeter\n    link: {{connect: {address}}}\n    \
+        "\n  - name: mains\n    kind: smartmeter\n    link: {{{link}}}\n    \
          poll: 1h\n    stream: {{{stream}}}\n{more}"
     )
 }
@@ -101,6 +126,20 @@ fn assert_lines(measured: &Value, levels: &[LineLevel]) {
 async fn packets_on_the_link_become_a_measurement_a_second() {
     let manners = SmartManners { noise: true, chunks: Some(777), ..SmartManners::default() };
     let house = House::start(SmartKind::SmartMeter, manners, "rate: 4000", "").await;
+    assert_lines(&house.second().await, &house.levels());
+    assert_eq!(house.gateway.metric("meterbridge_stream_lost_packets_total").await, 0);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serial_line_and_a_meter_that_dials_in_are_sampled_as_well() {
+    for framed in [true, false] {
+        let stream = format!("rate: 1000, framed: {framed}");
+        let house = House::on_a_line(SmartManners::default(), &stream).await;
+        assert_lines(&house.second().await, &house.levels());
+        house.stop().await;
+    }
+    let house = House::dialling_in(SmartManners::default(), "rate: 8000").await;
     assert_lines(&house.second().await, &house.levels());
     assert_eq!(house.gateway.metric("meterbridge_stream_lost_packets_total").await, 0);
     house.stop().await;
