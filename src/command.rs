@@ -11,7 +11,8 @@
 //! | [`answers`] | what the latest values answer without asking the meter |
 //! | `values`, `portrait` | the numbers of such an answer; the answer to `info` |
 //! | [`router`] | the way of a request: from MQTT or HTTP to its reply |
-//! | [`desk`] | what one request comes to, and the queue of each meter |
+//! | [`desk`] | what one request comes to |
+//! | `lane`, `outbox` | the queue of each meter; where replies go |
 //! | [`client`] | `meterbridge command` |
 
 pub mod answers;
@@ -19,6 +20,8 @@ pub mod client;
 pub mod desk;
 pub mod directory;
 pub mod grammar;
+mod lane;
+mod outbox;
 mod portrait;
 pub mod router;
 mod values;

@@ -10,20 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, json};
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::directory::Meter;
-use super::grammar::{Echo, Reply, Request, Verdict};
-use super::{Answer, Command, CommandError, Job, Jobs, answers};
-use crate::broker::{Link, Message, QoS};
-use crate::metrics::Metrics;
-use crate::model::{Make, Model, Timestamp};
+use super::grammar::{Reply, Request, Verdict};
+use super::lane::{LANE, Lane, Waiting};
+use super::outbox::{Asker, Outbox, echo, reply};
+use super::{Answer, Command, CommandError, Jobs, answers};
+use crate::model::{Make, Model};
 use crate::publish::Guests;
 use crate::streams::record::Orders;
-use crate::topic::{BridgeTopic, MeterState, Topic};
 
 /// Which adapter takes the commands of which make.
 #[derive(Debug, Clone, Default)]
@@ -58,15 +57,6 @@ impl fmt::Debug for Route {
     }
 }
 
-/// Who waits for a reply.
-#[derive(Debug)]
-pub(super) enum Asker {
-    /// Whoever listens to the `state/info` of the meter.
-    Topic,
-    /// One caller.
-    Caller(oneshot::Sender<Reply>),
-}
-
 /// Answers requests, and keeps the lanes.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -78,23 +68,6 @@ pub(super) struct Desk {
     /// Those who wait for what meters reply that hear commands themselves.
     listening: JoinSet<()>,
     stop: CancellationToken,
-}
-
-/// A command in a lane.
-#[derive(Debug)]
-struct Waiting {
-    name: Arc<str>,
-    request: Request,
-    asker: Asker,
-    /// What the gateway knows to answer by itself; the meter's own words are added.
-    known: Option<Answer>,
-}
-
-/// Where replies go out.
-#[derive(Debug, Clone)]
-pub(super) struct Outbox {
-    pub(super) link: Link,
-    pub(super) metrics: Metrics,
 }
 
 impl Desk {
@@ -330,105 +303,6 @@ pub(super) fn switching(payload: &[u8]) -> Result<Command, CommandError> {
     Ok(Command { name: "switch".to_owned(), arguments })
 }
 
-fn echo(cmd: &str) -> Echo {
-    Echo { cmd: Some(cmd.to_owned()), id: None }
-}
-
-fn reply(echo: &Echo, outcome: Result<Answer, CommandError>) -> Reply {
-    match outcome {
-        Ok(answer) => Reply::done(echo, answer),
-        Err(error) => Reply::failed(echo, &error),
-    }
-}
-
-/// One answer of two; where both say something, the first holds.
-fn joined(mut known: Answer, more: Answer) -> Answer {
-    for (key, value) in more {
-        known.entry(key).or_insert(value);
-    }
-    known
-}
-
-/// The commands of one meter, one after the other.
-struct Lane {
-    serial: Arc<str>,
-    jobs: Jobs,
-    out: Outbox,
-    stop: CancellationToken,
-}
-
-impl Lane {
-    async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
-        while let Some(Waiting { name, request, asker, known }) = queue.recv().await {
-            let outcome = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => Err(CommandError::Lost),
-                outcome = self.hand_over(request.command) => outcome,
-            };
-            let outcome = match (known, outcome) {
-                (None, outcome) => outcome,
-                (Some(known), Ok(more)) => Ok(joined(known, more)),
-                // What the gateway knows stands also without the meter.
-                (Some(known), Err(_)) => Ok(known),
-            };
-            self.out.reply(&name, reply(&request.echo, outcome), asker).await;
-        }
-    }
-
-    /// Waits for the adapter to take the command, and for what comes of it.
-    async fn hand_over(&self, command: Command) -> Result<Answer, CommandError> {
-        let handing = async {
-            let (reply, outcome) = oneshot::channel();
-            let job = Job { serial: Arc::clone(&self.serial), command, reply };
-            self.jobs.send(job).await.map_err(|_| CommandError::Lost)?;
-            outcome.await.unwrap_or(Err(CommandError::Lost))
-        };
-        tokio::time::timeout(LAST_RESORT, handing).await.unwrap_or_else(|_| {
-            tracing::error!(serial = %self.serial, "a command was left without an answer");
-            Err(CommandError::Silent(LAST_RESORT))
-        })
-    }
-}
-
-impl Outbox {
-    /// Sends a reply. Waits as the publisher does for whom it may be too much.
-    pub(super) async fn reply(&self, name: &str, reply: Reply, asker: Asker) {
-        self.metrics.commands.increment();
-        if reply.verdict != Verdict::Done {
-            self.metrics.failed_commands.increment();
-        }
-        match asker {
-            // Whoever asked may have gone.
-            Asker::Caller(caller) => drop(caller.send(reply)),
-            Asker::Topic => {
-                let topic = Topic::Meter(name.to_owned(), MeterState::Info).to_string();
-                self.publish(&topic, &reply.text).await;
-            }
-        }
-    }
-
-    /// Tells on the event topic that a command was for nobody.
-    pub(super) async fn event_no_such_meter(&self, name: &str, held_back: u64) {
-        let event = json!({
-            "ts": Timestamp::now().seconds(),
-            "type": "command",
-            "kind": "no_such_meter",
-            "meter": name,
-            "held_back": held_back,
-            "message": format!("a command for {name:?}, but no meter is called so"),
-        });
-        let topic = Topic::Bridge(BridgeTopic::Event).to_string();
-        self.publish(&topic, &event.to_string()).await;
-    }
-
-    async fn publish(&self, topic: &str, payload: &str) {
-        let payload = payload.as_bytes();
-        let message = Message { topic, payload, qos: QoS::AtMostOnce, retain: false };
-        self.metrics.published.increment();
-        self.link.publish_all(std::iter::once(message)).wait().await;
-    }
-}
-
 /// How long a meter has for a reply to what it heard itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 const SLOW: Duration = Duration::from_secs(30);
@@ -436,7 +310,3 @@ const SLOW: Duration = Duration::from_secs(30);
 const LISTENING: usize = 64;
 /// What a meter does instead of replying.
 const RESTARTS: [&str; 3] = ["restart", "factoryReset", "basicReset"];
-/// Commands of one meter that may wait.
-const LANE: usize = 16;
-/// An adapter answers by its own deadlines; this is for when it does not.
-const LAST_RESORT: Duration = Duration::from_secs(60);

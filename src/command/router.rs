@@ -14,9 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::desk::{self, Asker, Desk, Outbox, Routes};
+use super::desk::{self, Desk, Routes};
 use super::directory::{Directory, Meter};
 use super::grammar::{self, BadRequest, Reply, Request};
+use super::outbox::{Asker, Outbox};
 use super::{CommandError, answers};
 use crate::broker::{FilterError, Link, Received};
 use crate::metrics::Metrics;

@@ -37,8 +37,8 @@ impl House {
     /// The same, on a pseudo-terminal.
     async fn on_a_line(manners: SmartManners, stream: &str) -> House {
         let ways = SmartWays { serial: Some(None), ..SmartWays::default() };
-        let simulator = SmartSimulator::build(&steady(SmartKind::SmartMeter), ways, manners);
-        let simulator = simulator.await.unwrap();
+        let simulation = steady(SmartKind::SmartMeter);
+        let simulator = SmartSimulator::build(&simulation, ways, manners).await.unwrap();
         let link = format!("serial: {}", simulator.path().unwrap().display());
         let site = Site::new(&entry(&link, stream, ""));
         let gateway = site.start().await;
@@ -51,8 +51,8 @@ impl House {
         let gateway = site.start().await;
         let connect = Some(gateway.addresses.meters[0].to_string().parse().unwrap());
         let ways = SmartWays { connect, ..SmartWays::default() };
-        let simulator = SmartSimulator::build(&steady(SmartKind::SmartMeter), ways, manners);
-        let simulator = simulator.await.unwrap();
+        let simulation = steady(SmartKind::SmartMeter);
+        let simulator = SmartSimulator::build(&simulation, ways, manners).await.unwrap();
         House::with(site, gateway, simulator).await
     }
 
