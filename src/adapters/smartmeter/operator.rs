@@ -84,7 +84,7 @@ async fn perform(
     if command.name == "poll" {
         return poll(switchboard, serial, way, kind).await;
     }
-    let request = requests::parse(command, kind)?;
+    let request = requests::parse(command, kind, way)?;
     switchboard.ask(serial, way, request).await
 }
 
@@ -98,7 +98,7 @@ async fn poll(
     let mut answer = Answer::new();
     for name in ["getPower", "getVoltage", "getCurrent"] {
         let command = Command { name: name.to_owned(), arguments: serde_json::Map::new() };
-        let mut part = switchboard.ask(serial, way, requests::parse(&command, kind)?).await?;
+        let mut part = switchboard.ask(serial, way, requests::parse(&command, kind, way)?).await?;
         // Each has its own unit; those of the answers are fixed: W, var, VA, V and mA.
         part.remove("unit");
         answer.extend(part);

@@ -4,13 +4,18 @@
 use meter_protocols::smartmeter::{Command, Kind};
 use serde_json::Value;
 
+use super::switchboard::Way;
 use crate::command::{self, CommandError};
 
-/// The command, with its limits checked.
+/// The command, with its limits checked, as it would go by this way.
 ///
 /// # Errors
 /// In words, where it is none, is not confirmed, or cannot be: nothing goes to the meter then.
-pub(super) fn parse(asked: &command::Command, kind: Kind) -> Result<Command, CommandError> {
+pub(super) fn parse(
+    asked: &command::Command,
+    kind: Kind,
+    way: Way,
+) -> Result<Command, CommandError> {
     let mut arguments = asked.arguments.clone();
     let confirmed = match arguments.remove("confirm") {
         None => false,
@@ -21,7 +26,9 @@ pub(super) fn parse(asked: &command::Command, kind: Kind) -> Result<Command, Com
     };
     let command = Command::from_json(&asked.name, &arguments, kind)
         .map_err(|error| CommandError::Invalid(error.to_string()))?;
-    let grave = GRAVE.iter().find(|(name, _)| *name == command.name());
+    // What is heard by a connection goes on whatever broker the meter publishes to.
+    let cuts_off = |name: &str| name != "mqttServer" || way == Way::Broker;
+    let grave = GRAVE.iter().find(|(name, _)| *name == command.name() && cuts_off(name));
     if let Some((name, what)) = grave.filter(|_| !confirmed) {
         return Err(CommandError::Invalid(format!(
             "{name} {what}: to do so, send it with \"confirm\":true"
@@ -35,10 +42,9 @@ const GRAVE: &[(&str, &str)] = &[
     ("factoryReset", "clears the meter's name, networks, servers, energy and calibration"),
     ("basicReset", "clears the meter's networks, servers, energy and calibration"),
     ("delWifi", "can leave the meter without a network"),
-    ("mqttServer", "sends the meter's readings elsewhere"),
+    ("mqttServer", "sends the meter to another broker, where it is not heard any more"),
     ("streamServer", "sends the meter elsewhere"),
     ("mdns", "gives the meter another name, by which it is known here as another meter"),
-    ("resetEnergy", "sets the meter's energy"),
 ];
 
 #[cfg(test)]
@@ -47,7 +53,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Command, CommandError> {
         let request = command::grammar::read(text.as_bytes()).unwrap();
-        parse(&request.command, Kind::PowerMeter)
+        parse(&request.command, Kind::PowerMeter, Way::Connection)
     }
 
     #[test]
@@ -62,5 +68,14 @@ mod tests {
         );
         assert_eq!(read(r#"{"cmd":"restart"}"#).unwrap().name(), "restart");
         read(r#"{"cmd":"nosuch"}"#).unwrap_err();
+    }
+
+    #[test]
+    fn another_broker_cuts_a_meter_off_that_is_heard_on_this_one() {
+        let text = br#"{"cmd":"mqttServer","payload":{"server":"192.0.2.1"}}"#;
+        let asked = command::grammar::read(text).unwrap().command;
+        let by = |way| parse(&asked, Kind::PowerMeter, way);
+        assert!(by(Way::Connection).is_ok());
+        assert!(by(Way::Broker).unwrap_err().to_string().contains("\"confirm\":true"));
     }
 }
