@@ -13,8 +13,8 @@ use crate::support::{HOUSE, Site};
 async fn jumps_and_long_gaps_are_nan_and_nothing_else_is() {
     let end = Timestamp::now().seconds() - 600;
     let begin = end - end % 86_400 - 2 * 86_400;
-    // One on a day that is over, one where there are still minutes.
-    let jumps = [begin + 36 * 3600 + 20, end - end % 60 - 12 * 3600 + 20];
+    // One on a day that is over, one where there are still minutes; never within the same hours.
+    let jumps = [begin + 30 * 3600 + 20, end - end % 60 - 12 * 3600 + 20];
     let jump = jumps[1];
     let (old, mut milli) = (begin - 120 * 86_400, 0);
     // 10 Wh a minute; long ago, and for the last days, with 500 kWh in ten seconds.
