@@ -75,14 +75,6 @@ impl Command {
         matches!(self.name.as_str(), "restart" | "factoryReset" | "basicReset")
     }
 
-    /// Whether it wipes settings, or can cut the meter off from the network or from the gateway.
-    #[must_use]
-    pub fn is_dangerous(&self) -> bool {
-        const NAMES: [&str; 6] =
-            ["factoryReset", "basicReset", "delWifi", "mqttServer", "streamServer", "mdns"];
-        NAMES.contains(&self.name.as_str())
-    }
-
     /// Whether the meter forgets energy that it has counted: a SmartMeter's registers clear on reading.
     #[must_use]
     pub fn loses_energy(&self, kind: Kind) -> bool {
