@@ -54,37 +54,30 @@ async fn switch_on(
     way: &mut Way,
     life: &CancellationToken,
 ) {
-    let link = match way {
-        Way::Bridge { .. } => None,
+    match way {
         Way::Own { broker, address } => {
             let broker = match broker.take() {
                 Some(broker) => *broker,
                 None => bound_again(*address).await,
             };
             tracing::info!(%address, meters = meters.len(), "simulated Fluksometers wait");
-            let link = broker.link();
-            group.spawn("broker of the meters", broker.run(life.clone()));
-            Some(link)
-        }
-    };
-    for (place, meter) in meters.iter().enumerate() {
-        let (meter, life) = (meter.clone(), life.clone());
-        let orders = Orders::new(&meter, manners);
-        match (&link, &*way) {
-            (Some(link), _) => {
-                let work = own(meter, link.clone(), orders);
-                group.spawn(format!("meter {place}"), until(life, work));
+            // They listen before anybody can ask them: a question is heard once or not at all.
+            for (place, meter) in meters.iter().enumerate() {
+                let work = own(meter.clone(), broker.link(), Orders::new(meter, manners));
+                group.spawn(format!("meter {place}"), until(life.clone(), work));
             }
-            (None, Way::Bridge { to, login }) => {
-                let work = bridge::report(meter, to.clone(), login.clone(), orders);
+            group.spawn("broker of the meters", broker.run(life.clone()));
+        }
+        Way::Bridge { to, login } => {
+            for (place, meter) in meters.iter().enumerate() {
+                let orders = Orders::new(meter, manners);
+                let work = bridge::report(meter.clone(), to.clone(), login.clone(), orders);
                 let work = async move {
                     work.await;
                     Ok::<(), Infallible>(())
                 };
-                group.spawn(format!("meter {place}"), until(life, work));
+                group.spawn(format!("meter {place}"), until(life.clone(), work));
             }
-            // There is a link where there is a broker.
-            (None, Way::Own { .. }) => {}
         }
     }
 }
@@ -111,29 +104,36 @@ async fn until<E>(
     }
 }
 
-/// A meter on the broker of its own.
-async fn own(meter: Watched<Live>, link: Link, mut orders: Orders) -> Result<(), FilterError> {
+/// A meter on the broker of its own. It is subscribed once this returns, before its work begins.
+fn own(
+    meter: Watched<Live>,
+    link: Link,
+    mut orders: Orders,
+) -> impl Future<Output = Result<(), FilterError>> {
     let id = meter.look(|live| live.meter.id.clone());
-    let mut sync = link.subscribe(&format!("/d/device/{id}/tmpo/sync"))?;
-    let mut query = link.subscribe("/query/+/tmpo")?;
-    let (outlet, mut clock) = (Outlet::Own(link), Clock::new());
-    outlet.send(meter.update(Live::start)).await;
-    loop {
-        let received = tokio::select! {
-            received = sync.recv() => received,
-            received = query.recv() => received,
-            block = orders.next() => {
-                outlet.send(block.into_iter().collect()).await;
-                continue;
-            }
-            () = clock.second() => {
-                let messages = orders.tick(&meter);
-                outlet.send(messages).await;
-                continue;
-            }
-        };
-        let Some(received) = received else { return Ok(()) };
-        orders.take(&meter, &received.topic, &received.payload, received.retained);
+    let sync = link.subscribe(&format!("/d/device/{id}/tmpo/sync"));
+    let query = link.subscribe("/query/+/tmpo");
+    async move {
+        let (mut sync, mut query) = (sync?, query?);
+        let (outlet, mut clock) = (Outlet::Own(link), Clock::new());
+        outlet.send(meter.update(Live::start)).await;
+        loop {
+            let received = tokio::select! {
+                received = sync.recv() => received,
+                received = query.recv() => received,
+                block = orders.next() => {
+                    outlet.send(block.into_iter().collect()).await;
+                    continue;
+                }
+                () = clock.second() => {
+                    let messages = orders.tick(&meter);
+                    outlet.send(messages).await;
+                    continue;
+                }
+            };
+            let Some(received) = received else { return Ok(()) };
+            orders.take(&meter, &received.topic, &received.payload, received.retained);
+        }
     }
 }
 
