@@ -4,20 +4,21 @@ FROM rust:1-bookworm AS build
 WORKDIR /build
 
 # Dependencies in a layer of their own, rebuilt only when a manifest changes: every target that a
-# manifest may name gets a stand-in. The stand-in program exits 1, so that one left behind by
-# mistake is found by the check in the last stage. What was built of our own crates is removed: the
-# real sources may carry an older date than the stand-ins, and would be taken as already built.
+# manifest names gets a stand-in. The stand-in program exits 1, so that one left behind by mistake is
+# found by the check in the last stage. What was built of our own crates is removed: the real sources
+# may carry an older date than the stand-ins, and would be taken as already built.
 COPY Cargo.toml Cargo.lock ./
 COPY protocols/Cargo.toml protocols/
-RUN mkdir -p src benches protocols/src protocols/benches \
-    && touch src/lib.rs protocols/src/lib.rs \
-    && for target in src/main benches/broker benches/broker_fuzz \
-            benches/gateway benches/history benches/journal protocols/benches/decode; do \
-           echo 'fn main() { std::process::exit(1) }' > "$target.rs"; \
-       done \
+RUN for crate in . protocols; do \
+        mkdir -p $crate/src $crate/benches && touch $crate/src/lib.rs \
+        && for bench in $(sed -n '/^\[\[bench\]\]/,/^name/ s/^name = "\(.*\)"/\1/p' $crate/Cargo.toml); do \
+               echo 'fn main() {}' > $crate/benches/$bench.rs || exit 1; \
+           done || exit 1; \
+    done \
+    && echo 'fn main() { std::process::exit(1) }' > src/main.rs \
     && cargo build --release --locked --bin meterbridge \
     && cargo clean --release --locked -p meterbridge -p meter-protocols \
-    && rm -rf src benches tests protocols
+    && rm -rf src benches protocols
 
 COPY . .
 RUN cargo build --release --locked --bin meterbridge
