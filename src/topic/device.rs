@@ -75,6 +75,11 @@ impl DeviceTopics {
         format!("{}/{device}/cmd", self.base)
     }
 
+    /// Where a device takes a state for its relay with a time.
+    pub fn timed_switch(&self, device: &str) -> String {
+        format!("{}/{device}/switchTS", self.base)
+    }
+
     /// Where a device is asked whether it samples, and how its relay is.
     pub fn state(&self, device: &str) -> String {
         format!("{}/{device}/state", self.base)

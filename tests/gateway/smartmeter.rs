@@ -5,6 +5,7 @@ mod device;
 mod dialogs;
 mod life;
 mod streams;
+mod timed;
 
 use std::net::SocketAddr;
 

@@ -5,3 +5,4 @@ mod commands;
 mod device;
 mod measured;
 mod streams;
+mod timed;

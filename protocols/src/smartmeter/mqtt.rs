@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::reply::number_of;
 use super::values::{boolean, number};
-use super::{Kind, Layout, Message, Values, Version};
+use super::{Kind, Layout, Message, TimedSwitch, Values, Version};
 
 /// A message on `state/sample`, which carries three things.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +77,7 @@ pub enum InfoMessage {
     Stream(StreamSample),
     /// The reply to a command, or what else a command channel carries.
     Message(Message),
-    /// A text that is no JSON: `Parse error`, `Switch message too old: …`.
+    /// A text that is no JSON, and no reply to a [`TimedSwitch`](super::TimedSwitch): `Parse error`.
     Text(String),
 }
 
@@ -169,7 +169,7 @@ impl InfoMessage {
         let text = String::from_utf8_lossy(payload);
         let value: Value = match serde_json::from_str(&text) {
             Ok(value @ Value::Object(_)) => value,
-            _ => return Self::Text(text.trim().to_owned()),
+            _ => return Self::of_text(text.trim()),
         };
         let Some(keys) = value.as_object() else { return Self::Text(text.trim().to_owned()) };
         if !keys.contains_key("error") && !keys.contains_key("cmd") {
@@ -186,6 +186,12 @@ impl InfoMessage {
             }
         }
         Self::Message(Message::of_value(value, kind))
+    }
+
+    /// A plug answers to a `switchTS` in words alone.
+    fn of_text(text: &str) -> Self {
+        let answer = TimedSwitch::answer(text).map(Message::Reply).map(Self::Message);
+        answer.unwrap_or_else(|| Self::Text(text.to_owned()))
     }
 }
 

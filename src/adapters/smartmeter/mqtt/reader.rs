@@ -48,6 +48,8 @@ pub(super) enum Work {
     StreamOver(Arc<str>),
     /// It is to be asked how it is.
     Ask(String),
+    /// Its relay, which it hides under the name that the gateway's meter has as well.
+    Unhidden(Arc<str>, bool),
 }
 
 /// Listens to all devices.
@@ -61,6 +63,8 @@ pub(super) struct Reader {
     devices: HashMap<Arc<str>, Device>,
     /// Names of other gateways' meters.
     foreign: HashSet<String>,
+    /// Names under which a mark stands in the place of the relay's state.
+    hidden: HashSet<String>,
     /// Names of which something was said.
     told: HashSet<String>,
     work: Vec<Work>,
@@ -80,6 +84,7 @@ impl Reader {
             metrics,
             devices: HashMap::new(),
             foreign: HashSet::new(),
+            hidden: HashSet::new(),
             told: HashSet::new(),
             work: Vec::new(),
         }
@@ -104,6 +109,7 @@ impl Reader {
             DeviceState::Info => self.told(&name, &received.payload, now),
             DeviceState::Switch => {
                 let closed = mqtt::switch(&received.payload);
+                self.note_hidden(&base, &name, closed.is_none());
                 if let Some(device) = self.devices.get_mut(&*name) {
                     device.switched(closed, received.retained, now);
                 }
@@ -141,6 +147,24 @@ impl Reader {
             self.foreign.remove(&name);
         } else if self.foreign.len() < MOST_NAMES {
             self.foreign.insert(name);
+        }
+    }
+
+    /// Marks are retained, and may be here before the device is heard.
+    fn note_hidden(&mut self, base: &DeviceTopics, name: &str, is_hidden: bool) {
+        if !base.are_shared() || !is_hidden {
+            self.hidden.remove(name);
+        } else if self.hidden.len() < MOST_NAMES {
+            self.hidden.insert(name.to_owned());
+        }
+    }
+
+    /// A device has told how its relay is, where a mark of its own hides that from everybody else.
+    fn unhide(&mut self, name: &str, relay: Option<bool>) {
+        let Some(closed) = relay else { return };
+        let is_ours = |holder: Holder| holder.is_called_as_itself(name);
+        if self.authored.holder(name).is_some_and(is_ours) && self.hidden.remove(name) {
+            self.work.push(Work::Unhidden(name.into(), closed));
         }
     }
 
@@ -238,7 +262,10 @@ impl Reader {
             InfoMessage::Message(Message::Reply(reply)) if !reply.keys.contains_key("id") => {
                 self.work.push(Work::Replied(Arc::clone(device.name()), reply));
             }
-            InfoMessage::State { sampling, relay } => device.state(sampling, relay, now),
+            InfoMessage::State { sampling, relay } => {
+                device.state(sampling, relay, now);
+                self.unhide(name, relay);
+            }
             InfoMessage::Stream(sample) => {
                 device.streamed(now);
                 let (name, kind) = (Arc::clone(device.name()), device.kind());
