@@ -6,6 +6,7 @@ mod dialogs;
 mod life;
 mod streams;
 mod timed;
+mod unit;
 
 use std::net::SocketAddr;
 

@@ -216,6 +216,21 @@ pub fn switch(payload: &[u8]) -> Option<bool> {
     }
 }
 
+/// The temperature in °C in a message on `state/sensors/temp` of a plug with a sensor board; `None`: there
+/// is none, or none that can be.
+#[must_use]
+pub fn temperature(payload: &[u8]) -> Option<f64> {
+    let keys: Map<String, Value> = serde_json::from_slice(payload).ok()?;
+    let told = number_of(&keys, "temp")?;
+    let celsius = match keys.get("unit").map(|unit| unit.as_str().unwrap_or_default()) {
+        None | Some("C" | "°C") => told,
+        Some("F" | "°F") => (told - 32.0) / 1.8,
+        Some("K") => told - 273.15,
+        Some(_) => return None,
+    };
+    (-100.0..=200.0).contains(&celsius).then_some(celsius)
+}
+
 /// Whether a meter's messages tell energy in Wh, and not in kWh: a PowerMeter from firmware 2 on. `None`:
 /// the firmware of a PowerMeter is not known.
 #[must_use]

@@ -114,6 +114,10 @@ impl Reader {
                     device.switched(closed, received.retained, now);
                 }
             }
+            DeviceState::Temperature
+            | DeviceState::Humidity
+            | DeviceState::Light
+            | DeviceState::Movement => self.sensed(&name, state, &received.payload, now),
             DeviceState::Availability => {}
         }
         self.collect(&name, now, elsewhere);
@@ -252,6 +256,19 @@ impl Reader {
                 false
             }
             _ => known || connected || self.open,
+        }
+    }
+
+    /// Something of a plug's sensor board: only a temperature has a place in the unified tree.
+    fn sensed(&mut self, name: &str, state: DeviceState, payload: &[u8], now: Instant) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let temperature =
+            (state == DeviceState::Temperature).then(|| said::temperature(payload)).flatten();
+        self.metrics.packets.increment();
+        device.sensed(temperature, now);
+        if state == DeviceState::Temperature && temperature.is_none() {
+            let said = crate::command::router::shortened(&String::from_utf8_lossy(payload));
+            self.say_once(name, &format!("the temperature of a device cannot be read: {said:?}"));
         }
     }
 
