@@ -56,6 +56,8 @@ pub enum Leaf {
     Sample,
     /// The relay.
     Switch,
+    /// The relay with a time, after which it is not done any more.
+    SwitchTs,
 }
 
 /// The configuration documents of a device.
@@ -192,7 +194,7 @@ impl MeterState {
 }
 
 impl Leaf {
-    const ALL: [Leaf; 3] = [Leaf::Cmd, Leaf::Sample, Leaf::Switch];
+    const ALL: [Leaf; 4] = [Leaf::Cmd, Leaf::Sample, Leaf::Switch, Leaf::SwitchTs];
 
     /// The filters for what is asked of one meter and of all.
     pub fn filters() -> impl Iterator<Item = String> {
@@ -250,6 +252,7 @@ impl Level for Leaf {
             Leaf::Cmd => "cmd",
             Leaf::Sample => "sample",
             Leaf::Switch => "switch",
+            Leaf::SwitchTs => "switchTS",
         }
     }
 }
@@ -294,6 +297,7 @@ mod tests {
             "powermeter/house/sample".to_owned(),
             "powermeter/sample".to_owned(),
             "powermeter/house/switch".to_owned(),
+            "powermeter/house/switchTS".to_owned(),
             "meterbridge/bridge/state".to_owned(),
             "meterbridge/bridge/info".to_owned(),
             "meterbridge/bridge/devices".to_owned(),

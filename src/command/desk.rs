@@ -4,23 +4,25 @@
 //! What only the meter can do goes into its *lane*: one command of a meter is with its adapter at a
 //! time, in the order they came, and lanes know nothing of each other.
 
+mod relay;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, json};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::relay::switching;
 use super::directory::Meter;
 use super::grammar::{Reply, Request, Verdict};
 use super::lane::{LANE, Lane, Waiting};
 use super::outbox::{Asker, Outbox, echo, reply};
 use super::{Answer, Command, CommandError, Jobs, answers};
-use crate::model::{Make, Model};
+use crate::model::Make;
 use crate::publish::Guests;
 use crate::streams::record::Orders;
 
@@ -189,21 +191,6 @@ impl Desk {
         self.out.reply(meter.name(), reply, Asker::Topic).await;
     }
 
-    /// The relay of one meter.
-    pub(super) async fn switch(&mut self, meter: &Meter, payload: &[u8]) {
-        let echo = echo("switch");
-        let outcome = match without_relay(meter) {
-            Some(whose) => Err(CommandError::Refused(format!("{whose} has no relay"))),
-            None => switching(payload),
-        };
-        match outcome {
-            Ok(command) => self.command(meter, Request { command, echo }, Asker::Topic).await,
-            Err(error) => {
-                self.out.reply(meter.name(), Reply::failed(&echo, &error), Asker::Topic).await;
-            }
-        }
-    }
-
     /// Into the lane of the meter.
     fn put(
         &mut self,
@@ -266,42 +253,6 @@ impl Desk {
 
 const ONE_WAY: &str = "a smart meter's customer port only speaks: it takes no commands and has no settings; info, \
                        getPower, getVoltage, getCurrent and getEnergy are answered from its telegrams";
-
-/// Whose meter it is, where that has no relay. Of a SmartMeter or PowerMeter only being heard tells.
-fn without_relay(meter: &Meter) -> Option<&'static str> {
-    let model = match meter {
-        Meter::Heard(heard) => Some(heard.device.model),
-        Meter::Expected(_) => None,
-    };
-    match (meter.make(), model) {
-        (Make::Brultech, _) => Some("a Brultech meter"),
-        (Make::Fluksometer, _) => Some("a Fluksometer"),
-        (Make::P1, _) => Some("a smart meter's customer port"),
-        (Make::Smartmeter, Some(Model::Smartmeter)) => Some("a SmartMeter"),
-        (Make::Smartmeter, _) => None,
-    }
-}
-
-/// What the topic `switch` of a meter takes, as the firmware does: lower case only.
-///
-/// # Errors
-/// [`CommandError::Invalid`] for anything else.
-pub(super) fn switching(payload: &[u8]) -> Result<Command, CommandError> {
-    let value = match payload {
-        b"on" | b"true" => 1,
-        b"off" | b"false" => 0,
-        _ => {
-            let said = String::from_utf8_lossy(payload);
-            let said = super::router::shortened(&said);
-            return Err(CommandError::Invalid(format!(
-                "the relay takes on, off, true or false in lower case, not {said:?}; the command \
-                 {{\"cmd\":\"switch\",\"payload\":{{\"value\":-1}}}} turns it round"
-            )));
-        }
-    };
-    let arguments = Map::from_iter([("payload".to_owned(), json!({"value": value}))]);
-    Ok(Command { name: "switch".to_owned(), arguments })
-}
 
 /// How long a meter has for a reply to what it heard itself.
 const PATIENCE: Duration = Duration::from_secs(10);

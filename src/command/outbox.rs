@@ -43,6 +43,14 @@ impl Outbox {
         }
     }
 
+    /// Leaves a word on a topic for whoever comes.
+    pub(super) async fn retain(&self, topic: &str, word: &str) {
+        let payload = word.as_bytes();
+        let message = Message { topic, payload, qos: QoS::AtLeastOnce, retain: true };
+        self.metrics.published.increment();
+        self.link.publish_all(std::iter::once(message)).wait().await;
+    }
+
     /// Tells on the event topic that a command was for nobody.
     pub(super) async fn event_no_such_meter(&self, name: &str, held_back: u64) {
         let event = json!({

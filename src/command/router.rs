@@ -4,11 +4,14 @@
 //! are bounded as every client's queue is; callers over HTTP that find the mailbox full are told
 //! so. Nothing here is waited for by a meter, the publisher or the broker.
 
+mod timed;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use meter_protocols::smartmeter::TimedSwitch;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -253,6 +256,9 @@ impl Clerk<'_> {
     /// A message on one of the topics.
     async fn take(&mut self, received: &Received) {
         let Ok(Topic::Order(name, leaf)) = received.topic.parse() else { return };
+        if leaf == Leaf::SwitchTs {
+            return self.take_timed(received, name.as_deref()).await;
+        }
         if received.retained || received.to_retain {
             if let Some(held_back) = self.notices.retained.pass() {
                 let topic = shortened(&received.topic);
@@ -309,8 +315,8 @@ impl Clerk<'_> {
             (Leaf::Cmd, Some(Ok(request))) => {
                 let name = &*request.command.name;
                 let alone = is_called_so && request.echo.id.is_none();
-                // Recording is nothing to the meter itself.
-                let is_ours = matches!(name, "info" | "record");
+                // These are nothing to the meter itself.
+                let is_ours = matches!(name, "info" | "record" | "poll" | TimedSwitch::NAME);
                 if is_ours || (!alone && answers::is_reading(name)) {
                     self.desk.command(meter, request.clone(), Asker::Topic).await;
                 } else {
@@ -323,7 +329,7 @@ impl Clerk<'_> {
                 self.serve(meter, order).await;
             }
             (Leaf::Sample, _) if !is_called_so => self.serve(meter, order).await,
-            (Leaf::Sample | Leaf::Switch | Leaf::Cmd, _) => {}
+            (Leaf::Sample | Leaf::Switch | Leaf::SwitchTs | Leaf::Cmd, _) => {}
         }
     }
 
@@ -338,7 +344,9 @@ impl Clerk<'_> {
                 let reply = Reply::misunderstood(bad);
                 self.router.out.reply(meter.name(), reply, Asker::Topic).await;
             }
-            (Leaf::Sample | Leaf::Cmd, _) => self.desk.sample(meter, payload).await,
+            (Leaf::Sample, _) => self.desk.sample(meter, payload).await,
+            // Each of these is read before.
+            (Leaf::Cmd | Leaf::SwitchTs, _) => {}
         }
     }
 

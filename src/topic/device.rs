@@ -16,18 +16,30 @@ pub enum DeviceState {
     Info,
     /// Its relay.
     Switch,
+    /// The temperature of a plug's sensor board.
+    Temperature,
+    /// The humidity there.
+    Humidity,
+    /// The light.
+    Light,
+    /// Whether something moves.
+    Movement,
     /// No device says this: who publishes it is a gateway, about a meter of its own.
     Availability,
 }
 
 impl DeviceState {
     /// All of them.
-    pub const ALL: [DeviceState; 4] = [
+    pub const ALL: [DeviceState; 8] = [
         // First: what it says keeps others from being heard.
         DeviceState::Availability,
         DeviceState::Sample,
         DeviceState::Info,
         DeviceState::Switch,
+        DeviceState::Temperature,
+        DeviceState::Humidity,
+        DeviceState::Light,
+        DeviceState::Movement,
     ];
 
     fn as_str(self) -> &'static str {
@@ -35,6 +47,10 @@ impl DeviceState {
             DeviceState::Sample => "sample",
             DeviceState::Info => "info",
             DeviceState::Switch => "switch",
+            DeviceState::Temperature => "sensors/temp",
+            DeviceState::Humidity => "sensors/hum",
+            DeviceState::Light => "sensors/light",
+            DeviceState::Movement => "sensors/PIR",
             DeviceState::Availability => "availability",
         }
     }
@@ -75,6 +91,11 @@ impl DeviceTopics {
         format!("{}/{device}/cmd", self.base)
     }
 
+    /// Where a device takes a state for its relay with a time.
+    pub fn timed_switch(&self, device: &str) -> String {
+        format!("{}/{device}/switchTS", self.base)
+    }
+
     /// Where a device is asked whether it samples, and how its relay is.
     pub fn state(&self, device: &str) -> String {
         format!("{}/{device}/state", self.base)
@@ -105,7 +126,10 @@ mod tests {
         let topics = DeviceTopics::new("powermeter");
         let parse = |topic| topics.parse(topic);
         assert_eq!(parse("powermeter/a/state/sample"), Some(("a", DeviceState::Sample)));
+        let temperature = parse("powermeter/a/state/sensors/temp");
+        assert_eq!(temperature, Some(("a", DeviceState::Temperature)));
         for topic in [
+            "powermeter/a/state/sensors",
             "powermeter/a/b/state/sample",
             "powermeter//state/sample",
             "powermeter/a/cmd",

@@ -5,6 +5,8 @@ mod device;
 mod dialogs;
 mod life;
 mod streams;
+mod timed;
+mod unit;
 
 use std::net::SocketAddr;
 

@@ -34,7 +34,7 @@ mod sequence;
 mod skipped;
 mod values;
 
-pub use command::{Command, CommandError, MqttServer, Switch};
+pub use command::{Command, CommandError, MqttServer, Switch, TimedSwitch};
 pub use frame::{Decoder, Frame};
 pub use info::Info;
 pub use kind::{Kind, Version};

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::reply::number_of;
 use super::values::{boolean, number};
-use super::{Kind, Layout, Message, Values, Version};
+use super::{Kind, Layout, Message, TimedSwitch, Values, Version};
 
 /// A message on `state/sample`, which carries three things.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +77,7 @@ pub enum InfoMessage {
     Stream(StreamSample),
     /// The reply to a command, or what else a command channel carries.
     Message(Message),
-    /// A text that is no JSON: `Parse error`, `Switch message too old: …`.
+    /// A text that is no JSON, and no reply to a [`TimedSwitch`](super::TimedSwitch): `Parse error`.
     Text(String),
 }
 
@@ -169,7 +169,7 @@ impl InfoMessage {
         let text = String::from_utf8_lossy(payload);
         let value: Value = match serde_json::from_str(&text) {
             Ok(value @ Value::Object(_)) => value,
-            _ => return Self::Text(text.trim().to_owned()),
+            _ => return Self::of_text(text.trim()),
         };
         let Some(keys) = value.as_object() else { return Self::Text(text.trim().to_owned()) };
         if !keys.contains_key("error") && !keys.contains_key("cmd") {
@@ -186,6 +186,12 @@ impl InfoMessage {
             }
         }
         Self::Message(Message::of_value(value, kind))
+    }
+
+    /// A plug answers to a `switchTS` in words alone.
+    fn of_text(text: &str) -> Self {
+        let answer = TimedSwitch::answer(text).map(Message::Reply).map(Self::Message);
+        answer.unwrap_or_else(|| Self::Text(text.to_owned()))
     }
 }
 
@@ -208,6 +214,21 @@ pub fn switch(payload: &[u8]) -> Option<bool> {
         b"false" | b"off" => Some(false),
         _ => None,
     }
+}
+
+/// The temperature in °C in a message on `state/sensors/temp` of a plug with a sensor board; `None`: there
+/// is none, or none that can be.
+#[must_use]
+pub fn temperature(payload: &[u8]) -> Option<f64> {
+    let keys: Map<String, Value> = serde_json::from_slice(payload).ok()?;
+    let told = number_of(&keys, "temp")?;
+    let celsius = match keys.get("unit").map(|unit| unit.as_str().unwrap_or_default()) {
+        None | Some("C" | "°C") => told,
+        Some("F" | "°F") => (told - 32.0) / 1.8,
+        Some("K") => told - 273.15,
+        Some(_) => return None,
+    };
+    (-100.0..=200.0).contains(&celsius).then_some(celsius)
 }
 
 /// Whether a meter's messages tell energy in Wh, and not in kWh: a PowerMeter from firmware 2 on. `None`:

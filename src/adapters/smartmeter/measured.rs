@@ -17,6 +17,8 @@ pub(crate) struct Frame {
     pub(crate) presence: Presence,
     /// It speaks on the gateway's broker itself, under its own name.
     pub(crate) on_our_broker: bool,
+    /// The unit in which its messages on a broker tell energy, where its firmware is known.
+    pub(crate) message_unit: Option<EnergyUnit>,
     /// What is so now.
     pub(crate) now: Option<Measured>,
     /// What was so at times that are over, oldest first: after a stall.
@@ -34,6 +36,8 @@ pub(crate) struct Measured {
     pub(crate) whole: Line,
     /// Hz.
     pub(crate) frequency_hz: Option<f64>,
+    /// °C, of a plug's sensor board.
+    pub(crate) temperature_c: Option<f64>,
     /// What has been counted.
     pub(crate) energy: Option<Energy>,
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use self::scaled::{factors, scaled};
 use super::counted::{self, Counted, PerChannel, Source};
 use super::measured::{Energy, Frame, Line, Measured, Presence};
-use super::sensors::{self, CHANNELS, Known};
+use super::sensors::{self, CHANNELS, Known, PROBE};
 use super::unit::{EnergyUnit, Evidence};
 use crate::adapters::fleet::{self, Heard, Kept, MeterSettings, Standing};
 use crate::config::meter::Kind;
@@ -44,7 +44,7 @@ pub(crate) struct Meter {
 pub(crate) struct MeterState {
     known: Known,
     counted: Counted,
-    /// The unit of the energy in its messages, where that was found out.
+    /// The unit of the energy in its messages, by its firmware or found out.
     unit: Option<EnergyUnit>,
 }
 
@@ -108,6 +108,9 @@ impl fleet::Meter for Meter {
         // What a message looks like is a guess, what a meter says of itself is not.
         if !frame.on_our_broker {
             self.model = frame.model;
+        }
+        if frame.message_unit.is_some() {
+            self.state.unit = frame.message_unit;
         }
         let (mut corrections, mut counts) = (Vec::new(), Vec::with_capacity(frame.past.len()));
         let past: Vec<(Timestamp, Measured)> =
@@ -253,12 +256,14 @@ impl Meter {
 
     fn find_unit(&mut self, energy: &Energy, power: Option<f64>, at: Timestamp) {
         let Energy::Message { whole, unit: None, .. } = *energy else { return };
-        if self.state.unit.is_some() {
+        // Firmware 1 may be replaced by a newer one, never the other way.
+        if self.state.unit == Some(EnergyUnit::WattHour) {
             return;
         }
         let Some(power) = power else { return };
-        if let Some(unit) = self.evidence.take(at, power, whole) {
-            self.state.unit = Some(unit);
+        let found = self.evidence.take(at, power, whole);
+        if let Some(unit) = found.filter(|_| found != self.state.unit) {
+            self.state.unit = found;
             let in_words = match unit {
                 EnergyUnit::WattHour => "Wh",
                 EnergyUnit::KilowattHour => "kWh",
@@ -328,6 +333,7 @@ fn gauge(sensor: &Sensor, measured: &Measured) -> Option<f64> {
     let line = match sensor.channel {
         Channel::Line => &measured.whole,
         Channel::L(n) => measured.lines.get(usize::from(n).checked_sub(1)?)?,
+        PROBE => return measured.temperature_c,
         _ => return None,
     };
     match sensor.quantity {

@@ -1,11 +1,12 @@
 //! From what somebody sent to a command of the firmware: what could wipe a meter or cut it off has to
 //! be confirmed.
 
-use meter_protocols::smartmeter::{Command, Kind};
+use meter_protocols::smartmeter::{Command, Kind, TimedSwitch};
 use serde_json::Value;
 
 use super::switchboard::Way;
 use crate::command::{self, CommandError};
+use crate::model::Timestamp;
 
 /// The command, with its limits checked, as it would go by this way.
 ///
@@ -26,6 +27,9 @@ pub(super) fn parse(
     };
     let command = Command::from_json(&asked.name, &arguments, kind)
         .map_err(|error| CommandError::Invalid(error.to_string()))?;
+    if let Some(timed) = TimedSwitch::of_command(&command) {
+        return switch_in_time(timed, command, way);
+    }
     // What is heard by a connection goes on whatever broker the meter publishes to.
     let cuts_off = |name: &str| name != "mqttServer" || way == Way::Broker;
     let grave = GRAVE.iter().find(|(name, _)| *name == command.name() && cuts_off(name));
@@ -35,6 +39,18 @@ pub(super) fn parse(
         )));
     }
     Ok(command)
+}
+
+/// A timed switch that is still fresh: by messages as it is, since the meter looks at the time as well; on a
+/// connection, where the firmware has none, without its time.
+fn switch_in_time(timed: TimedSwitch, command: Command, way: Way) -> Result<Command, CommandError> {
+    let late =
+        |error: meter_protocols::smartmeter::CommandError| CommandError::Invalid(error.to_string());
+    timed.check(Timestamp::now().seconds()).map_err(late)?;
+    Ok(match way {
+        Way::Broker => command,
+        Way::Connection => timed.switch(),
+    })
 }
 
 /// What has to be confirmed, and why.

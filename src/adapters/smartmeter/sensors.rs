@@ -12,11 +12,31 @@ use crate::model::{
 pub(super) const CHANNELS: [Channel; 4] =
     [Channel::Line, Channel::L(1), Channel::L(2), Channel::L(3)];
 
+/// The temperature of a plug's sensor board.
+pub(super) const PROBE: Channel = Channel::T(1);
+
 /// What a meter is known to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Known {
     channels: [Told; 4],
-    frequency: bool,
+    others: Others,
+}
+
+/// What it tells beside its channels. A byte on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Others(u8);
+
+impl Others {
+    const FREQUENCY: u8 = 1;
+    const TEMPERATURE: u8 = 2;
+
+    fn note(&mut self, which: u8, is_told: bool) {
+        self.0 |= if is_told { which } else { 0 };
+    }
+
+    fn has(self, which: u8) -> bool {
+        self.0 & which != 0
+    }
 }
 
 /// What it tells of one channel.
@@ -35,7 +55,8 @@ struct Told {
 impl Known {
     /// Adds what this measurement has.
     pub(super) fn note(&mut self, measured: &Measured) {
-        self.frequency |= measured.frequency_hz.is_some();
+        self.others.note(Others::FREQUENCY, measured.frequency_hz.is_some());
+        self.others.note(Others::TEMPERATURE, measured.temperature_c.is_some());
         let lines = std::iter::once(&measured.whole).chain(&measured.lines);
         for (told, line) in self.channels.iter_mut().zip(lines) {
             told.note(line);
@@ -102,12 +123,17 @@ pub(super) fn device(
 ) -> Device {
     let mut sensors = Vec::new();
     for (channel, told) in CHANNELS.into_iter().zip(known.channels) {
-        let frequency = (known.frequency && channel == Channel::Line)
+        let frequency = (known.others.has(Others::FREQUENCY) && channel == Channel::Line)
             .then_some((Quantity::Frequency, (Some(Unit::Hertz), None)));
         let quantities = told.quantities(model).chain(frequency);
         sensors.extend(
             quantities.map(|(quantity, units)| sensor(serial, settings, channel, quantity, units)),
         );
+    }
+    if known.others.has(Others::TEMPERATURE) {
+        let gauge = (Quantity::Temperature.gauge_unit(), None);
+        let probe = sensor(serial, settings, PROBE, Quantity::Temperature, gauge);
+        sensors.push(Sensor { kind: SensorType::Temperature, role: Role::Load, ..probe });
     }
     settings.device(Make::Smartmeter, model, serial, standing, sensors)
 }
@@ -120,10 +146,11 @@ fn sensor(
     (gauge, counter): Units,
 ) -> Sensor {
     let own = settings.channel(channel);
+    let is_main = matches!(quantity, Quantity::PPlus | Quantity::Temperature);
     let derived =
         || SensorId::derive(Make::Smartmeter, settings.identity(serial), channel, quantity);
     Sensor {
-        id: own.id.filter(|_| quantity == Quantity::PPlus).unwrap_or_else(derived),
+        id: own.id.filter(|_| is_main).unwrap_or_else(derived),
         channel,
         quantity,
         kind: SensorType::Electricity,

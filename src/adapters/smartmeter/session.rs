@@ -208,6 +208,7 @@ impl Session {
             model: device.model(),
             presence: Presence::Here,
             on_our_broker: false,
+            message_unit: None,
             now: None,
             past: Vec::new(),
             relay: None,

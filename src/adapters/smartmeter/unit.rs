@@ -15,6 +15,11 @@ pub(crate) enum EnergyUnit {
 }
 
 impl EnergyUnit {
+    /// That of a meter's messages, by what is known of its firmware.
+    pub(super) fn of_messages(is_wh: bool) -> EnergyUnit {
+        if is_wh { EnergyUnit::WattHour } else { EnergyUnit::KilowattHour }
+    }
+
     /// Wh in one of it.
     pub(super) fn watt_hours(self) -> f64 {
         match self {
@@ -24,7 +29,7 @@ impl EnergyUnit {
     }
 }
 
-/// What was seen so far.
+/// What was seen so far. Once kWh are found it goes on: newer firmware says Wh.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Evidence(Option<Window>);
 
@@ -67,11 +72,9 @@ impl Evidence {
         }
         // kWh rise in hundredths: one of them may be missing or too much.
         let thousandth = window.flowed / 1000.0;
-        if rise <= thousandth * 2.5 + 0.01 {
-            return Some(EnergyUnit::KilowattHour);
-        }
+        let is_kwh = rise <= thousandth * 2.5 + 0.01;
         *window = fresh;
-        None
+        is_kwh.then_some(EnergyUnit::KilowattHour)
     }
 }
 

@@ -75,7 +75,9 @@ pub(crate) fn channel_faults(
     }
     match family(name) {
         _ if kind == Kind::P1 => customer_port(name, channel, scaled, &mut faults),
-        _ if kind == Kind::Smartmeter => smartmeter::channel_faults(name, channel, &mut faults),
+        _ if kind == Kind::Smartmeter => {
+            smartmeter::channel_faults(name, channel, scaled, &mut faults)
+        }
         _ if kind != Kind::Brultech => {}
         None => {
             faults.push((None, format!("a {kind} meter has no channel \"{name}\": {CHANNELS}")));

@@ -5,6 +5,7 @@ use super::Check;
 use crate::config::link::{Link, MqttSource};
 use crate::config::meter::{Channel, Kind, Meter};
 use crate::config::stream::{Measures, Over, Stream};
+use crate::model::Role;
 
 impl Check<'_> {
     pub(super) fn smartmeter(&mut self, key: &str, meter: &Meter) {
@@ -154,11 +155,16 @@ impl Check<'_> {
 pub(super) fn channel_faults(
     name: &str,
     channel: &Channel,
+    scaled: bool,
     faults: &mut Vec<(Option<&'static str>, String)>,
 ) {
+    if name == "t1" {
+        return probe_faults(channel, scaled, faults);
+    }
     if !matches!(name, "line" | "l1" | "l2" | "l3") {
         let message = format!(
-            "a smartmeter has no channel \"{name}\": it has line (a PowerMeter's only one, or the sum) and l1 to l3"
+            "a smartmeter has no channel \"{name}\": it has line (a PowerMeter's only one, or the sum), l1 to l3, and t1 \
+             (the temperature of a PowerMeter's sensor board)"
         );
         return faults.push((None, message));
     }
@@ -171,6 +177,21 @@ pub(super) fn channel_faults(
     for (key, _) in counts.iter().filter(|(_, given)| *given) {
         faults.push((Some(key), format!("{name} counts no pulses: leave it out")));
     }
+}
+
+/// A temperature has a name, and nothing that is for what flows.
+fn probe_faults(channel: &Channel, scaled: bool, faults: &mut Vec<(Option<&'static str>, String)>) {
+    let given = [
+        ("role", channel.role != Role::Load),
+        ("multiplier", scaled),
+        ("scale_v", channel.scale_v != 1.0),
+        ("scale_i", channel.scale_i != 1.0),
+        ("type", channel.medium.is_some()),
+        ("constant", channel.constant.is_some()),
+    ];
+    let wrong = given.into_iter().filter(|(_, given)| *given);
+    faults
+        .extend(wrong.map(|(key, _)| (Some(key), "t1 is a temperature: leave it out".to_owned())));
 }
 
 /// Why no SmartMeter or PowerMeter can call itself so.

@@ -65,7 +65,7 @@ async fn another_gateways_meters_are_not_taken_in() {
 }
 
 /// A gateway whose broker is another's.
-fn guest_of(gateway: &Running, name: &str) -> Site {
+pub(super) fn guest_of(gateway: &Running, name: &str) -> Site {
     let site = Site::bare();
     let text = format!(
         "data_dir: {:?}\nbroker:\n  mode: external\n  external: {{url: \"mqtt://{}\", client_id: {name}}}\n\

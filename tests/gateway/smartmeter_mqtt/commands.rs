@@ -7,13 +7,13 @@ use crate::subscriber::Subscriber;
 use crate::support::{Running, Site, post};
 use rumqttc::QoS;
 
-fn entry(name: &str) -> String {
+pub(super) fn entry(name: &str) -> String {
     format!(
         "\n  - name: {name}\n    kind: smartmeter\n    serial_number: powermeter27\n    link: {{mqtt: embedded}}\n"
     )
 }
 
-async fn started(name: &str) -> (Site, Running, Subscriber, Device) {
+pub(super) async fn started(name: &str) -> (Site, Running, Subscriber, Device) {
     let site = Site::new(&entry(name));
     let gateway = site.start().await;
     let subscriber = gateway.subscriber().await;
@@ -26,12 +26,12 @@ async fn started(name: &str) -> (Site, Running, Subscriber, Device) {
     (site, gateway, subscriber, device)
 }
 
-async fn tell(device: &Device, topic: &str, payload: &str) {
+pub(super) async fn tell(device: &Device, topic: &str, payload: &str) {
     device.client.publish(topic, QoS::AtLeastOnce, false, payload).await.unwrap();
 }
 
 /// Waits for the reply with this id, on the topic of the meter.
-async fn reply(subscriber: &Subscriber, meter: &str, id: u32) -> Value {
+pub(super) async fn reply(subscriber: &Subscriber, meter: &str, id: u32) -> Value {
     let topic = format!("powermeter/{meter}/state/info");
     subscriber
         .messages
@@ -44,7 +44,7 @@ async fn reply(subscriber: &Subscriber, meter: &str, id: u32) -> Value {
         .await
 }
 
-async fn over_http(gateway: &Running, meter: &str, command: Value) -> Value {
+pub(super) async fn over_http(gateway: &Running, meter: &str, command: Value) -> Value {
     let path = format!("/api/meters/{meter}/command");
     let answer = post(gateway.web(), &path, &command.to_string()).await;
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();

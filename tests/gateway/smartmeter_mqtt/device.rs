@@ -148,6 +148,7 @@ impl Firmware {
                 "off" | "false" => self.switch(false).await,
                 _ => {}
             },
+            "switchTS" if self.kind == Kind::Plug => self.switch_in_time(topic, &text).await,
             _ => return,
         }
         self.obeyed.push((leaf, text));
@@ -175,8 +176,22 @@ impl Firmware {
             "long" | "getLog" => {
                 self.info(json!({"error": false, "cmd": cmd, "msg": "x".repeat(300)})).await;
             }
+            "poll" | "record" | "switchTS" => {
+                self.info(json!({"error": true, "cmd": cmd, "msg": "unknown command"})).await;
+            }
             _ => self.info(json!({"error": false, "cmd": cmd, "msg": "done"})).await,
         }
+    }
+
+    async fn switch_in_time(&self, topic: &str, text: &str) {
+        let Ok((word, at)) = serde_json::from_str::<(String, i64)>(text) else { return };
+        if meterbridge::model::Timestamp::now().seconds() - at > 60 {
+            self.publish("state/info", "Switch message too old: 11/22/2026", false).await;
+            return self.client.try_publish(topic, QoS::AtMostOnce, true, "-").unwrap();
+        }
+        self.publish("state/info", "Handle switch cmd at: 11/22/2026", false).await;
+        self.switch(word == "on").await;
+        self.publish("state/switch", "-", true).await;
     }
 
     async fn switch(&self, closed: bool) {

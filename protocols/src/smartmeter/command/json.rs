@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::arguments::{Arguments, PASSED_OVER};
 use super::make::{MqttServer, Switch};
 use super::table::Entry;
+use super::timed::TimedSwitch;
 use super::{Command, CommandError};
 use crate::smartmeter::{Conn, Kind, Layout, LogLevel, Measures, SampleRequest};
 
@@ -44,7 +45,7 @@ impl Command {
         }
         let largest = if kind == Kind::SmartMeter { 24 } else { 16 };
         let sample_bytes = layout.map_or(largest, Layout::sample_bytes);
-        let arguments = Arguments::new(entry.name, arguments);
+        let (top, arguments) = (arguments, Arguments::new(entry.name, arguments));
         match entry.name {
             "calibration" | "dailyRestart" | "resetEnergy" | "publishInterval" | "reqSamples" => {
                 numeric(&arguments, kind, sample_bytes)
@@ -62,6 +63,7 @@ impl Command {
                 Ok(Self::ntp(arguments.flag("bg")?))
             }
             "switch" => switch(&arguments),
+            TimedSwitch::NAME => Ok(TimedSwitch::of_arguments(&arguments, top)?.command()),
             "log" => log(&arguments),
             bare => {
                 arguments.only(&[])?;

@@ -2,6 +2,7 @@
 //!
 //! * `make.rs`: a function for each; `limits.rs`: what its arguments can be
 //! * `json.rs`: what users send, by name; `arguments.rs`: what stands beside the name
+//! * `timed.rs`: the relay with a time, which has a topic of its own
 //! * `table.rs`: how long each takes, what blocks it
 //! * `error.rs`: what is wrong with one, in words
 
@@ -11,6 +12,7 @@ mod json;
 mod limits;
 mod make;
 mod table;
+mod timed;
 
 use std::fmt;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use super::Kind;
 pub use error::CommandError;
 pub use make::{MqttServer, Switch};
 use table::Entry;
+pub use timed::TimedSwitch;
 
 /// A command that a meter understands.
 ///

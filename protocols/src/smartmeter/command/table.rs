@@ -46,7 +46,7 @@ const fn option(name: &'static str) -> Entry {
 }
 
 /// Source: protocol note, section 2.5, and its last lines for how long a reply takes.
-const TABLE: [Entry; 41] = [
+const TABLE: [Entry; 42] = [
     both("info", false, 5),
     both("getPower", true, 5),
     both("getVoltage", true, 5),
@@ -75,6 +75,7 @@ const TABLE: [Entry; 41] = [
     both("timeServer", true, 10),
     both("ntp", false, 10),
     plug("switch", false),
+    plug("switchTS", false),
     plug("publishInterval", true),
     option("lora"),
     option("getTemp"),

@@ -29,6 +29,7 @@ fn frame(model: Model, now: Option<Measured>) -> Frame {
         model,
         presence: Presence::Here,
         on_our_broker: false,
+        message_unit: None,
         now,
         past: Vec::new(),
         relay: None,
@@ -89,6 +90,7 @@ fn three() -> Measured {
         ],
         whole: line(713.0, 94.0, 230.0, 5.5),
         frequency_hz: Some(50.02),
+        temperature_c: None,
         energy: Some(Energy::Total {
             whole_wh: 100.0,
             lines_wh: [Some(60.0), Some(30.0), Some(10.0)],
@@ -212,6 +214,61 @@ fn the_past_has_its_own_times_and_what_flowed_then_counts() {
     let told: Vec<_> =
         past.iter().map(|set| (set.at.0, values(set)["line pplus Wh"].clone())).collect();
     assert_eq!(told, [(2000, "2".to_owned()), (3000, "3".to_owned())]);
+}
+
+/// A message on a broker of a plug with a connection, whose power is not told there.
+fn message(energy: f64) -> Measured {
+    let energy = Some(Energy::Message { whole: energy, lines: [None; 3], unit: None });
+    Measured { energy, ..Measured::default() }
+}
+
+#[test]
+fn the_firmware_tells_the_unit_of_messages() {
+    for (unit, told) in [(EnergyUnit::WattHour, 10_149.83), (EnergyUnit::KilowattHour, 10.15)] {
+        let mut run = Run::new(Model::Powermeter, &[]);
+        assert_eq!(values(&run.hear(1, message(told)).set).len(), 0);
+        let informed = Frame { message_unit: Some(unit), ..frame(Model::Powermeter, None) };
+        run.meter.hear(&informed, Timestamp(2000));
+        let all = values(&run.hear(5, message(told)).set);
+        let wh = if unit == EnergyUnit::WattHour { "10149.83" } else { "10150" };
+        assert_eq!(all["line pplus Wh"], wh);
+        // The same after a restart, when only messages come.
+        assert_eq!(run.meter.state().unit, Some(unit));
+    }
+}
+
+#[test]
+fn firmware_1_may_be_replaced_and_then_says_another_unit() {
+    let mut run = Run::new(Model::Powermeter, &[]);
+    let whole = Line { active_w: Some(900.0), ..Line::default() };
+    let mut hear = |count: i64, factor: f64| {
+        let mut last = None;
+        for _ in 0..count {
+            let wh = 10_149.83 + 900.0 * (run.seconds + 5) as f64 / 3600.0;
+            let told = (wh / factor * 100.0).round() / 100.0;
+            let measured = Measured { whole, ..message(told) };
+            last = values(&run.hear(5, measured).set).get("line pplus Wh").cloned();
+        }
+        last.and_then(|total| total.parse::<f64>().ok())
+    };
+    let before = hear(100, 1000.0).unwrap();
+    assert!((10_150.0..10_300.0).contains(&before), "{before}");
+    let after = hear(100, 1.0).unwrap();
+    // 125 Wh in 500 s, but for what passes until the change is seen.
+    assert!((90.0..150.0).contains(&(after - before)), "{before} {after}");
+}
+
+#[test]
+fn a_temperature_is_a_sensor_of_its_own_from_its_first_value_on() {
+    let mut run = Run::new(Model::Powermeter, &[]);
+    run.hear(1, Measured { whole: line(5.0, 0.0, 230.0, 0.1), ..Measured::default() });
+    let sensors = run.meter.device().sensors.len();
+    let heard = run.hear(1, Measured { temperature_c: Some(25.5), ..Measured::default() });
+    let all = values(&heard.set);
+    assert_eq!(all, HashMap::from([("t1 temperature".to_owned(), "25.5".to_owned())]));
+    assert_eq!(heard.set.device.sensors.len(), sensors + 1);
+    let probe = heard.set.device.sensors.last().unwrap();
+    assert_eq!(probe.kind, crate::model::SensorType::Temperature);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) struct Device {
     relay_before: Option<bool>,
     /// What is not handed on yet.
     measurement: Option<Measurement>,
+    /// °C.
+    temperature: Option<f64>,
     /// The powers that were handed on last: of the whole and of the lines, W.
     powers: Option<(Instant, [f64; 4])>,
     /// It spoke, or its relay has changed, and that is not handed on yet.
@@ -68,6 +70,7 @@ impl Device {
             relay: None,
             relay_before: None,
             measurement: None,
+            temperature: None,
             powers: None,
             news: false,
             said: None,
@@ -121,6 +124,13 @@ impl Device {
         if relay.is_some() {
             self.kind = Some(Kind::PowerMeter);
         }
+    }
+
+    /// Its sensor board said something, `temperature` in °C or else.
+    pub(super) fn sensed(&mut self, temperature: Option<f64>, now: Instant) {
+        self.spoke(now);
+        self.kind = Some(Kind::PowerMeter);
+        self.temperature = temperature.or(self.temperature);
     }
 
     /// It said how its relay is; `None`: the message hides it.
@@ -191,7 +201,7 @@ impl Device {
     }
 
     /// What it said, for the adapter. `connected`: what it is by a connection of its own, which tells all
-    /// but energy and relay better. `entry`: whose count of energy is believed, and its unit.
+    /// but energy, relay and temperature better. `entry`: whose count of energy is believed, and its unit.
     pub(super) fn frame(
         &mut self,
         connected: Option<Kind>,
@@ -213,7 +223,11 @@ impl Device {
             }
         });
         let presence = if connected.is_some() { Presence::Unknown } else { Presence::Here };
-        let now = measured.filter(|one| connected.is_none() || one.energy.is_some());
+        let measured = measured.filter(|one| connected.is_none() || one.energy.is_some());
+        let now = match self.temperature.take() {
+            None => measured,
+            temperature_c => Some(Measured { temperature_c, ..measured.unwrap_or_default() }),
+        };
         Frame { now, ..self.bare(kind, presence) }
     }
 
@@ -226,6 +240,7 @@ impl Device {
             },
             presence,
             on_our_broker: true,
+            message_unit: None,
             now: None,
             past: Vec::new(),
             relay: self.relay.filter(|_| kind == Kind::PowerMeter),

@@ -21,7 +21,7 @@ use crate::bus::Waveforms;
 use crate::metrics::Metrics;
 use crate::model::Timestamp;
 use crate::publish::Authored;
-use crate::topic::{DeviceState, DeviceTopics};
+use crate::topic::{DeviceState, DeviceTopics, MeterState as MeterTopic, Topic};
 
 /// Listens until it is stopped.
 pub(crate) struct Listener {
@@ -198,6 +198,12 @@ impl Listener {
             Work::Ask(topic) => {
                 let (payload, qos) = (&b"?"[..], QoS::AtMostOnce);
                 self.shared.link.publish(Message { topic: &topic, payload, qos, retain: false });
+            }
+            Work::Unhidden(name, closed) => {
+                let topic = Topic::Meter(name.to_string(), MeterTopic::Switch).to_string();
+                let payload = if closed { &b"true"[..] } else { b"false" };
+                let qos = QoS::AtLeastOnce;
+                self.shared.link.publish(Message { topic: &topic, payload, qos, retain: true });
             }
         }
         true

@@ -48,6 +48,8 @@ pub(super) enum Work {
     StreamOver(Arc<str>),
     /// It is to be asked how it is.
     Ask(String),
+    /// Its relay, which it hides under the name that the gateway's meter has as well.
+    Unhidden(Arc<str>, bool),
 }
 
 /// Listens to all devices.
@@ -61,6 +63,8 @@ pub(super) struct Reader {
     devices: HashMap<Arc<str>, Device>,
     /// Names of other gateways' meters.
     foreign: HashSet<String>,
+    /// Names under which a mark stands in the place of the relay's state.
+    hidden: HashSet<String>,
     /// Names of which something was said.
     told: HashSet<String>,
     work: Vec<Work>,
@@ -80,6 +84,7 @@ impl Reader {
             metrics,
             devices: HashMap::new(),
             foreign: HashSet::new(),
+            hidden: HashSet::new(),
             told: HashSet::new(),
             work: Vec::new(),
         }
@@ -104,10 +109,15 @@ impl Reader {
             DeviceState::Info => self.told(&name, &received.payload, now),
             DeviceState::Switch => {
                 let closed = mqtt::switch(&received.payload);
+                self.note_hidden(&base, &name, closed.is_none());
                 if let Some(device) = self.devices.get_mut(&*name) {
                     device.switched(closed, received.retained, now);
                 }
             }
+            DeviceState::Temperature
+            | DeviceState::Humidity
+            | DeviceState::Light
+            | DeviceState::Movement => self.sensed(&name, state, &received.payload, now),
             DeviceState::Availability => {}
         }
         self.collect(&name, now, elsewhere);
@@ -141,6 +151,24 @@ impl Reader {
             self.foreign.remove(&name);
         } else if self.foreign.len() < MOST_NAMES {
             self.foreign.insert(name);
+        }
+    }
+
+    /// Marks are retained, and may be here before the device is heard.
+    fn note_hidden(&mut self, base: &DeviceTopics, name: &str, is_hidden: bool) {
+        if !base.are_shared() || !is_hidden {
+            self.hidden.remove(name);
+        } else if self.hidden.len() < MOST_NAMES {
+            self.hidden.insert(name.to_owned());
+        }
+    }
+
+    /// A device has told how its relay is, where a mark of its own hides that from everybody else.
+    fn unhide(&mut self, name: &str, relay: Option<bool>) {
+        let Some(closed) = relay else { return };
+        let is_ours = |holder: Holder| holder.is_called_as_itself(name);
+        if self.authored.holder(name).is_some_and(is_ours) && self.hidden.remove(name) {
+            self.work.push(Work::Unhidden(name.into(), closed));
         }
     }
 
@@ -231,6 +259,19 @@ impl Reader {
         }
     }
 
+    /// Something of a plug's sensor board: only a temperature has a place in the unified tree.
+    fn sensed(&mut self, name: &str, state: DeviceState, payload: &[u8], now: Instant) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let temperature =
+            (state == DeviceState::Temperature).then(|| said::temperature(payload)).flatten();
+        self.metrics.packets.increment();
+        device.sensed(temperature, now);
+        if state == DeviceState::Temperature && temperature.is_none() {
+            let said = crate::command::router::shortened(&String::from_utf8_lossy(payload));
+            self.say_once(name, &format!("the temperature of a device cannot be read: {said:?}"));
+        }
+    }
+
     fn told(&mut self, name: &str, payload: &[u8], now: Instant) {
         let Some(device) = self.devices.get_mut(name) else { return };
         match said::told(payload, Some(device.kind())) {
@@ -238,7 +279,10 @@ impl Reader {
             InfoMessage::Message(Message::Reply(reply)) if !reply.keys.contains_key("id") => {
                 self.work.push(Work::Replied(Arc::clone(device.name()), reply));
             }
-            InfoMessage::State { sampling, relay } => device.state(sampling, relay, now),
+            InfoMessage::State { sampling, relay } => {
+                device.state(sampling, relay, now);
+                self.unhide(name, relay);
+            }
             InfoMessage::Stream(sample) => {
                 device.streamed(now);
                 let (name, kind) = (Arc::clone(device.name()), device.kind());

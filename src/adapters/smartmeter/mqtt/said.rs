@@ -2,7 +2,7 @@
 //! whether a gateway wrote it.
 
 use meter_protocols::smartmeter::Kind;
-use meter_protocols::smartmeter::mqtt::{InfoMessage, Measurement, Sample};
+use meter_protocols::smartmeter::mqtt::{self, InfoMessage, Measurement, Sample};
 use serde_json::{Map, Value};
 
 /// What was said on `state/sample`.
@@ -51,6 +51,11 @@ pub(super) fn told(payload: &[u8], kind: Option<Kind>) -> InfoMessage {
         true => InfoMessage::Text(String::new()),
         false => InfoMessage::read(payload, kind),
     }
+}
+
+/// Reads a message on `state/sensors/temp`: °C.
+pub(super) fn temperature(payload: &[u8]) -> Option<f64> {
+    (payload.len() <= LARGEST).then(|| mqtt::temperature(payload)).flatten()
 }
 
 fn looks(keys: &Map<String, Value>) -> Looks {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meter_protocols::smartmeter::{Command, Kind, Reply};
+use meter_protocols::smartmeter::{Command, Kind, Reply, TimedSwitch};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -54,7 +54,9 @@ impl Speaker {
     }
 
     async fn ask(&mut self, command: &Command) -> Result<Answer, CommandError> {
-        let text = command.json();
+        // This one is no command for the firmware: it has a topic of its own.
+        let timed = TimedSwitch::of_command(command);
+        let text = timed.map_or_else(|| command.json(), TimedSwitch::payload);
         self.refuse(command, &text)?;
         // Late replies, and those to others.
         while self.replies.try_recv().is_ok() {}
@@ -63,19 +65,25 @@ impl Speaker {
             // The samples may be here before the reply.
             let _ = self.told.send((Arc::clone(&self.name), rate)).await;
         }
-        let topic = self.topics.command(&self.name);
+        let topic = match timed {
+            Some(_) => self.topics.timed_switch(&self.name),
+            None => self.topics.command(&self.name),
+        };
         let payload = text.as_bytes();
         self.link.publish(Message { topic: &topic, payload, qos: QoS::AtMostOnce, retain: false });
         if command.restarts() {
             let words = "sent; the meter restarts and does not reply";
             return Ok(Answer::from_iter([("msg".to_owned(), Value::from(words))]));
         }
+        let is_answer = |reply: &Reply| match timed {
+            // Whoever sent the command to the meter as well has it answered that it knows none such.
+            Some(_) => TimedSwitch::is_answer(reply),
+            None => reply.cmd.as_deref() == Some(command.name()),
+        };
         let deadline = Instant::now() + command.deadline();
         loop {
             match timeout_at(deadline, self.replies.recv()).await {
-                Ok(Some(reply)) if reply.cmd.as_deref() == Some(command.name()) => {
-                    return judged(reply);
-                }
+                Ok(Some(reply)) if is_answer(&reply) => return judged(reply),
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(CommandError::Offline),
                 Err(_) => return Err(self.silent(command)),

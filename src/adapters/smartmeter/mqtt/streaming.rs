@@ -218,6 +218,7 @@ fn frame(name: &Arc<str>, kind: Kind, second: Second) -> Frame {
         },
         presence: Presence::Here,
         on_our_broker: true,
+        message_unit: None,
         now,
         past,
         relay: None,

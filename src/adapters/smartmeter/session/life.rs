@@ -10,7 +10,7 @@ use meter_protocols::smartmeter::{Info, LogLine};
 use serde_json::{Map, Value};
 use tokio::time::{Duration, Instant};
 
-use super::super::measured::Measured;
+use super::super::measured::{EnergyUnit, Measured};
 use super::{Device, Session};
 use crate::model::Timestamp;
 
@@ -143,6 +143,7 @@ impl Session {
         self.life.relay = relay.or(self.life.relay);
         let Some(mut frame) = self.frame() else { return };
         frame.relay = relay;
+        frame.message_unit = info.energy_unit_is_wh().map(EnergyUnit::of_messages);
         frame.now = energy.map(|energy| Measured { energy: Some(energy), ..Measured::default() });
         self.frames.push_back(frame);
     }
