@@ -1,7 +1,9 @@
 use std::collections::VecDeque;
 use std::f64::consts::{PI, SQRT_2};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use tokio::time::{Duration, Instant};
 
 use super::*;
 use crate::adapters::smartmeter::Scales;
@@ -12,6 +14,20 @@ use crate::model::{Channel, DeviceId, Make, WaveChannel, WaveKind};
 
 const SERIAL: &str = "smartmeter001";
 const BEGIN: Timestamp = Timestamp(1_614_697_441_200);
+
+/// The moment of a time, by clocks that agree.
+fn moment(at: Timestamp) -> Moment {
+    static BEGUN: LazyLock<Instant> =
+        LazyLock::new(|| Instant::now() + Duration::from_secs(1 << 33));
+    let after = at.0 - BEGIN.0;
+    let span = Duration::from_millis(after.unsigned_abs());
+    Moment { instant: if after < 0 { *BEGUN - span } else { *BEGUN + span }, at }
+}
+
+/// When the streams begin.
+fn begun() -> Moment {
+    moment(BEGIN)
+}
 
 fn channels(lines: &[Channel], kinds: &[WaveKind]) -> Arc<[WaveChannel]> {
     let mut channels = Vec::new();
@@ -42,7 +58,7 @@ fn setup(channels: Arc<[WaveChannel]>, rate_hz: f64, packet_frames: u64) -> Setu
 }
 
 fn begin(setup: &Setup) -> Stream {
-    Stream::begin(setup, Waveforms::default(), &Metrics::default(), BEGIN)
+    Stream::begin(setup, Waveforms::default(), &Metrics::default(), begun())
 }
 
 /// One line of synthetic mains.
@@ -79,8 +95,8 @@ fn frames(phases: &[Phase], rate: f64, mains: f64, range: std::ops::Range<u64>) 
 }
 
 /// When frame `n` is sent.
-fn at(rate: f64, n: u64) -> Timestamp {
-    Timestamp(BEGIN.0 + (n as f64 / rate * 1000.0) as i64)
+fn at(rate: f64, n: u64) -> Moment {
+    moment(Timestamp(BEGIN.0 + (n as f64 / rate * 1000.0) as i64))
 }
 
 fn assert_near(is: Option<f64>, should: f64, share: f64) {
@@ -113,7 +129,7 @@ fn three_lines_give_every_line_and_the_sum_once_a_second() {
         }
         assert_eq!(seconds.len(), 2, "{rate} Hz");
         let flowed = |second: &Second| match second.measured.energy {
-            Some(Energy::Flowed { whole_wh, .. }) => whole_wh.0,
+            Some(Energy::Flowed { whole_wh: Some(whole_wh), .. }) => whole_wh.0,
             _ => 0.0,
         };
         // From the first frame on, also those before the first whole cycle.
@@ -144,9 +160,13 @@ fn a_reversed_clamp_gives_back_and_an_offset_stays_in() {
     assert!(measured.lines[1].active_w.unwrap() < 0.0);
     assert_near(measured.lines[2].voltage_v, 229.3_f64.hypot(40.0), 1e-3);
     assert_near(measured.lines[2].active_w, 229.3 * 0.12 * 0.5, 1e-2);
-    let Some(Energy::Flowed { whole_wh, lines_wh }) = measured.energy else { panic!("no energy") };
+    let Some(Energy::Flowed { whole_wh: Some(whole_wh), lines_wh: [_, Some(second), _] }) =
+        measured.energy
+    else {
+        panic!("no energy")
+    };
     let hours = 1.0 / 3600.0;
-    assert!(lines_wh[1].0 == 0.0 && (lines_wh[1].1 - 199.2 * hours).abs() < 1e-3, "{lines_wh:?}");
+    assert!(second.0 == 0.0 && (second.1 - 199.2 * hours).abs() < 1e-3, "{second:?}");
     assert!((whole_wh.0 - measured.whole.active_w.unwrap() * hours).abs() < 1e-3);
 }
 
@@ -156,7 +176,7 @@ fn factors_scale_samples_and_all_that_comes_of_them() {
     let queue = waveforms.subscribe(SERIAL, 100, Counter::default());
     let mut setup = setup(momentary(&[Channel::Line]), 4000.0, 128);
     setup.scales.line = (0.9, 2.0);
-    let mut stream = Stream::begin(&setup, waveforms, &Metrics::default(), BEGIN);
+    let mut stream = Stream::begin(&setup, waveforms, &Metrics::default(), begun());
     stream.raw(&frames(&HOUSE[..1], 4000.0, 50.0, 0..4100), at(4000.0, 4100));
     let measured = stream.take_seconds().remove(0).measured;
     assert_near(measured.whole.voltage_v, 230.1 * 0.9, 1e-3);
@@ -180,7 +200,7 @@ fn lost_packets_are_counted_left_out_and_are_steps_in_the_pieces() {
     let queue = waveforms.subscribe(SERIAL, 100, Counter::default());
     let metrics = Metrics::default();
     let setup = setup(momentary(&LINES), 4000.0, 42);
-    let mut stream = Stream::begin(&setup, waveforms, &metrics, BEGIN);
+    let mut stream = Stream::begin(&setup, waveforms, &metrics, begun());
     let mut seconds = Vec::new();
     for number in (0..110).filter(|number| ![3, 7, 8].contains(number)) {
         let payload = frames(&HOUSE, 4000.0, 50.0, number * 42..(number + 1) * 42);
@@ -223,7 +243,7 @@ fn numbers_of_packets_wrap() {
     let mut stream = begin(&setup(momentary(&[Channel::Line]), 2000.0, 1));
     stream.next_packet = u32::MAX;
     for number in [u32::MAX, 0, 2, 1] {
-        stream.packet(number, &[0; 8], BEGIN);
+        stream.packet(number, &[0; 8], begun());
     }
     let summary = stream.summary();
     assert_eq!((summary.packets, summary.lost_packets, summary.frames), (3, 1, 3));
@@ -259,6 +279,7 @@ fn too_little_of_a_second_gives_its_energy_only() {
     assert_eq!(seconds.len(), 1);
     assert_eq!(seconds[0].measured.whole, Line::default());
     let Some(Energy::Flowed { whole_wh, .. }) = seconds[0].measured.energy else { panic!() };
+    let whole_wh = whole_wh.unwrap();
     assert_near(Some(whole_wh.0), 1113.28 * 0.2 / 3600.0, 1e-3);
 }
 
@@ -323,7 +344,66 @@ fn one_line_of_three_is_no_whole() {
     stream.raw(&frames(&HOUSE[1..2], 4000.0, 50.0, 0..4100), at(4000.0, 4100));
     let measured = stream.take_seconds().remove(0).measured;
     assert_line(&measured.lines[1], &HOUSE[1]);
-    assert_eq!((measured.whole, measured.energy), (Line::default(), None));
+    assert_eq!(measured.whole, Line::default());
+    // What has flowed there is known, and of the whole nothing.
+    let Some(Energy::Flowed { whole_wh: None, lines_wh: [None, Some(second), None] }) =
+        measured.energy
+    else {
+        panic!("{:?}", measured.energy)
+    };
+    assert_near(Some(second.0), 199.2 / 3600.0, 1e-2);
+}
+
+#[test]
+fn a_line_without_numbers_takes_only_its_own_energy_away() {
+    let mut bytes = frames(&HOUSE, 4000.0, 50.0, 0..4100);
+    for frame in bytes.chunks_exact_mut(24) {
+        frame[8..12].copy_from_slice(&f32::NAN.to_le_bytes());
+    }
+    let mut stream = begin(&setup(momentary(&LINES), 4000.0, 42));
+    stream.raw(&bytes, at(4000.0, 4100));
+    let measured = stream.take_seconds().remove(0).measured;
+    assert!(matches!(
+        measured.energy,
+        Some(Energy::Flowed { whole_wh: None, lines_wh: [Some(_), None, Some(_)] })
+    ));
+}
+
+#[test]
+fn a_clock_that_is_set_makes_nothing_late() {
+    for step in [3_600_000, -3_600_000] {
+        let mut stream = begin(&setup(momentary(&LINES), 4000.0, 42));
+        let mut seconds = Vec::new();
+        for number in 0..3900 {
+            let end = (number + 1) * 42;
+            let mut now = at(4000.0, end);
+            if end > 80_000 {
+                now.at.0 += step;
+            }
+            let payload = frames(&HOUSE, 4000.0, 50.0, number * 42..end);
+            stream.packet(number as u32, &payload, now);
+            seconds.extend(stream.take_seconds().into_iter().map(|second| (second, now.at)));
+        }
+        assert_eq!(seconds.len(), 40);
+        for (second, now) in &seconds {
+            assert!(!second.late && now.0 - second.at.0 < 50, "{} at {}", second.at.0, now.0);
+        }
+    }
+}
+
+#[test]
+fn a_packet_that_cannot_be_filled_yet_is_passed_over() {
+    let mut stream = begin(&setup(momentary(&LINES), 4000.0, 42));
+    let payload = [0; 42 * 24];
+    assert!(!stream.packet(900_000_000, &payload, at(4000.0, 42)));
+    assert!(stream.packet(0, &payload, at(4000.0, 42)));
+    assert!(!stream.packet(2_000_000_000, &payload, at(4000.0, 84)));
+    assert!(stream.packet(3, &payload, at(4000.0, 168)));
+    assert!(!stream.packet(3, &payload, at(4000.0, 168)));
+    assert_eq!((stream.summary().packets, stream.summary().lost_packets), (2, 2));
+    // Nor can so many have been sent.
+    let (summary, _) = stream.end(Some(1_000_000_000), at(4000.0, 200));
+    assert_eq!(summary.lost_packets, 2);
 }
 
 #[test]
@@ -364,7 +444,7 @@ fn messages_that_are_missing_show_in_the_time_they_were_sent() {
 fn pieces_are_made_only_for_those_who_ask() {
     let waveforms = Waveforms::default();
     let setup = setup(momentary(&LINES), 4000.0, 42);
-    let mut stream = Stream::begin(&setup, waveforms.clone(), &Metrics::default(), BEGIN);
+    let mut stream = Stream::begin(&setup, waveforms.clone(), &Metrics::default(), begun());
     stream.raw(&frames(&HOUSE, 4000.0, 50.0, 0..1000), at(4000.0, 1000));
     let queue = waveforms.subscribe(SERIAL, 100, Counter::default());
     stream.raw(&frames(&HOUSE, 4000.0, 50.0, 1000..1500), at(4000.0, 1500));
@@ -383,12 +463,12 @@ proptest! {
     fn any_split_gives_the_same_seconds(cuts in prop::collection::vec(1..4000_usize, 1..60)) {
         let bytes = frames(&HOUSE, 1000.0, 50.0, 0..2300);
         let mut whole = begin(&setup(momentary(&LINES), 1000.0, 42));
-        whole.raw(&bytes, BEGIN);
+        whole.raw(&bytes, begun());
         let mut parts = begin(&setup(momentary(&LINES), 1000.0, 42));
         let mut left = bytes.as_slice();
         for cut in cuts.iter().cycle() {
             let (part, rest) = left.split_at((*cut).min(left.len()));
-            parts.raw(part, BEGIN);
+            parts.raw(part, begun());
             left = rest;
             if left.is_empty() {
                 break;
@@ -407,9 +487,9 @@ proptest! {
     fn no_input_panics(packets in prop::collection::vec((any::<u32>(), prop::collection::vec(any::<u8>(), 0..200)), 0..40)) {
         let mut stream = begin(&setup(momentary(&LINES), 8000.0, 42));
         for (number, payload) in &packets {
-            stream.packet(*number, payload, Timestamp(i64::from(*number)));
-            stream.raw(payload, Timestamp(-i64::from(*number)));
+            stream.packet(*number, payload, moment(Timestamp(i64::from(*number))));
+            stream.raw(payload, moment(Timestamp(-i64::from(*number))));
         }
-        let _ = stream.end(Some(u64::MAX), BEGIN);
+        let _ = stream.end(Some(u64::MAX), begun());
     }
 }
