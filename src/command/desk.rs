@@ -292,7 +292,7 @@ pub(super) fn switching(payload: &[u8]) -> Result<Command, CommandError> {
         b"off" | b"false" => 0,
         _ => {
             let said = String::from_utf8_lossy(payload);
-            let said = super::router::shortened(&said);
+            let said = crate::log::shortened(&said);
             return Err(CommandError::Invalid(format!(
                 "the relay takes on, off, true or false in lower case, not {said:?}; the command \
                  {{\"cmd\":\"switch\",\"payload\":{{\"value\":-1}}}} turns it round"

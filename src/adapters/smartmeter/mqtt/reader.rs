@@ -294,7 +294,7 @@ impl Reader {
     /// Once, however often it happens.
     fn say_once(&mut self, name: &str, words: &str) {
         if self.told.len() < MOST_NAMES && self.told.insert(name.to_owned()) {
-            tracing::warn!(device = crate::command::router::shortened(name), "{words}");
+            tracing::warn!(device = crate::log::shortened(name), "{words}");
         }
     }
 }
