@@ -12,10 +12,10 @@ mod makes;
 mod open;
 mod parts;
 mod queues;
+mod running;
 mod smartmeters;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
@@ -23,8 +23,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{Bridge, Owners, Reload};
-use crate::broker::{Link, Numbers, Service, ServiceError};
-use crate::bus::{Bus, Queue, Waveforms};
+use crate::broker::{Numbers, Service, ServiceError};
+use crate::bus::{Bus, Waveforms};
 use crate::command::directory::Directory;
 use crate::command::router::Router;
 use crate::config::Config;
@@ -37,10 +37,9 @@ use crate::ledger;
 use crate::links;
 use crate::mdns;
 use crate::metrics::Metrics;
-use crate::model::Update;
 use crate::publish::Publisher;
 use crate::store::{DirectoryLock, Store};
-use crate::streams::{self, Recorder, Relay};
+use crate::streams;
 use crate::sync::Librarian;
 use crate::task::Group;
 use crate::web::{self, About, ApiAccess, Histories, Live, MqttAccess, Tokens, Web, World};
@@ -52,6 +51,7 @@ use self::makes::{Kept, Makes, Plans};
 use self::open::{bind_web, open_broker};
 use self::parts::spawn_part;
 use self::queues::Queues;
+use self::running::Running;
 
 /// A gateway whose ports are open and whose state is loaded, and which does not run yet.
 #[derive(Debug)]
@@ -245,27 +245,14 @@ impl Gateway {
         pipeline.spawn("directory", directory.follow(queues.directory));
         pipeline.spawn("last minute", recent.follow(queues.last_minute));
         let hub = (live, queues.shown, link);
-        let follow = |hub: Arc<(Arc<Live>, Arc<Queue<Update>>, Link)>, _| {
-            let (live, updates, link) = &*hub;
-            Arc::clone(live).follow(Arc::clone(updates), link.clone())
-        };
-        spawn_part(&mut pipeline, "live", hub, follow, &stop_links, &metrics);
+        parts::spawn_live(&mut pipeline, hub, &stop_links, &metrics);
         // Those who read the journal end when the writer has: everything is on disk then.
         if let Some((_, task)) = self.history {
-            let (journal, link) = (self.journal, recorded_to);
-            let run = move |task: Arc<history::Task>, _| {
-                let (journal, link) = (journal.clone(), link.clone());
-                async move { task.run(journal, link).await }
-            };
-            spawn_part(&mut pipeline, "history", task, run, &stop_links, &metrics);
+            let journal = (self.journal, recorded_to);
+            parts::spawn_history(&mut pipeline, task, journal, &stop_links, &metrics);
         }
         pipeline.spawn("journal", self.journal_writer.run(queues.journal));
-        for recorder in recorders.take() {
-            // Ends after the last sample, not with the links.
-            let (name, end) = (recorder.name(), recorders.end_token());
-            let run = |recorder: Arc<Recorder>, _| recorder.run();
-            spawn_part(&mut pipeline, &name, recorder, run, &end, &metrics);
-        }
+        parts::spawn_recorders(&mut pipeline, &mut recorders, &metrics);
         let ledger = ledger::run(Arc::clone(&ledger_queue), self.store, bus, metrics.clone());
         pipeline.spawn("ledger", ledger);
 
@@ -286,34 +273,29 @@ impl Gateway {
             let run = |watch: Arc<mdns::Watch>, stop| async move { watch.run(stop).await };
             spawn_part(&mut links, "mdns", watch, run, &stop_links, &metrics);
         }
+        parts::spawn_relays(&mut links, relays, &stop_links, &metrics);
 
-        for relay in relays {
-            let name = relay.name();
-            let run = |relay: Arc<Relay>, stop| relay.run(stop);
-            spawn_part(&mut links, &name, relay, run, &stop_links, &metrics);
-        }
-
+        let mut running = Running {
+            links,
+            mailboxes,
+            adapters,
+            recorders,
+            ledger: ledger_queue,
+            pipeline,
+            servers,
+            stop_links,
+            stop_servers,
+        };
         let mut restart = None;
         let failure = tokio::select! {
             () = shutdown.cancelled() => None,
-            ended = servers.ended() => ended,
-            ended = pipeline.ended() => ended,
+            ended = running.ended() => ended,
             Some(config) = begin_again.recv() => {
                 restart = Some(config);
                 None
             }
         };
-        tracing::info!("stopping");
-        stop_links.cancel();
-        links.finish(GRACE).await;
-        drop(mailboxes);
-        adapters.finish(GRACE).await;
-        recorders.end();
-        ledger_queue.close();
-        pipeline.finish(GRACE).await;
-        stop_servers.cancel();
-        servers.finish(GRACE).await;
-        tracing::info!("stopped");
+        running.stop().await;
         failure.map_or(Ok(restart), |ended| {
             let reason = ended.failure.unwrap_or_else(|| "it came to its end".to_owned());
             Err(GatewayError::Ended { name: ended.name, reason })
@@ -340,6 +322,3 @@ impl Gateway {
         }
     }
 }
-
-/// How long each stage of the shutdown may take; five stages stay below ten seconds.
-const GRACE: Duration = Duration::from_millis(1900);

@@ -6,7 +6,8 @@
 //!
 //! | module | has |
 //! |---|---|
-//! | `recorder` | records to blocks: pushing, closing, replay |
+//! | `recorder` | records to blocks: taking in, closing, replay |
+//! | `pushing` | what becomes of one reading |
 //! | `plan` | what closing and merging comes to, for one source |
 //! | `open` | blocks whose window is not over |
 //! | `tables` | the stored ones |
@@ -23,6 +24,7 @@ mod flows;
 mod meters;
 mod open;
 mod plan;
+mod pushing;
 mod query;
 mod recorder;
 mod retention;
@@ -46,7 +48,7 @@ use tokio::sync::mpsc;
 use self::meters::Meters;
 use self::open::Open;
 use self::plan::Plan;
-use self::recorder::Became;
+use self::pushing::Became;
 pub(crate) use self::recorder::CURSOR;
 use crate::journal::{JournalError, database};
 use crate::metrics::Metrics;

@@ -4,6 +4,8 @@
 //! Whoever listens gets a bounded queue; what it does not take in time is dropped. No line holds a
 //! secret, because none that is logged does.
 
+mod allowance;
+
 use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::sync::{Arc, LazyLock};
@@ -18,6 +20,8 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::model::Timestamp;
+
+pub(crate) use self::allowance::{Allowance, shortened};
 
 /// A warning or an error.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,6 +23,7 @@ use super::grammar::{self, BadRequest, Reply, Request};
 use super::outbox::{Asker, Outbox};
 use super::{CommandError, answers};
 use crate::broker::{FilterError, Link, Received};
+use crate::log::{Allowance, shortened};
 use crate::metrics::Metrics;
 use crate::model::Make;
 use crate::publish::Guests;
@@ -232,7 +233,7 @@ impl Notices {
         }
         let is_old = self.strangers.get(name).is_some_and(|told| told.elapsed() < AGAIN);
         if is_old || self.strangers.len() >= STRANGERS {
-            self.nobody.held_back += 1;
+            self.nobody.hold_back();
             return None;
         }
         let pass = self.nobody.pass();
@@ -375,42 +376,6 @@ impl Clerk<'_> {
     }
 }
 
-/// As much of a text from outside as a log line should hold, nothing in it that a terminal obeys.
-pub(crate) fn shortened(text: &str) -> String {
-    text.chars().take(80).map(|one| if one.is_control() { '?' } else { one }).collect()
-}
-
-/// Lets ten lines through at once, and then one every five seconds.
-#[derive(Debug)]
-pub(crate) struct Allowance {
-    left: u32,
-    since: Instant,
-    held_back: u64,
-}
-
-impl Default for Allowance {
-    fn default() -> Self {
-        Allowance { left: BURST, since: Instant::now(), held_back: 0 }
-    }
-}
-
-impl Allowance {
-    /// `Some(n)` when a line may be written now; `n` were held back before it.
-    pub(crate) fn pass(&mut self) -> Option<u64> {
-        let earned = (self.since.elapsed().as_millis() / REFILL.as_millis()).min(u128::from(BURST));
-        if earned > 0 {
-            self.left = BURST.min(self.left + earned as u32);
-            self.since = Instant::now();
-        }
-        if self.left == 0 {
-            self.held_back += 1;
-            return None;
-        }
-        self.left -= 1;
-        Some(std::mem::take(&mut self.held_back))
-    }
-}
-
 /// Callers that may wait for the router to look at them.
 const CALLS: usize = 64;
 /// Messages between subscriptions and router; what is beyond waits in the subscriptions.
@@ -421,8 +386,6 @@ const LAST_ROUND: Duration = Duration::from_millis(500);
 /// Names that nobody has which are remembered, and for how long.
 const STRANGERS: usize = 64;
 const AGAIN: Duration = Duration::from_secs(600);
-const BURST: u32 = 10;
-const REFILL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,17 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::fleet::{Adapter, Left, Meter};
+use crate::broker::Link;
+use crate::bus::Queue;
 use crate::error::chain;
+use crate::history;
+use crate::journal::Journal;
 use crate::metrics::Metrics;
+use crate::model::Update;
 use crate::store::{Store, StoreError};
+use crate::streams::{Recorder, Recorders, Relay};
 use crate::task::{self, Group};
+use crate::web::Live;
 
 /// Runs a part until `stop`, and again should it fail.
 pub(super) fn spawn_part<T, F, E>(
@@ -29,6 +36,59 @@ pub(super) fn spawn_part<T, F, E>(
     let start = move || run(Arc::clone(&part), token.clone());
     let (stop, metrics) = (stop.clone(), metrics.clone());
     group.spawn(name, task::restarting(name.to_owned(), stop, metrics, || {}, start));
+}
+
+/// Tells whoever looks at the status page what happens.
+pub(super) fn spawn_live(
+    group: &mut Group,
+    hub: (Arc<Live>, Arc<Queue<Update>>, Link),
+    stop: &CancellationToken,
+    metrics: &Metrics,
+) {
+    let follow = |hub: Arc<(Arc<Live>, Arc<Queue<Update>>, Link)>, _| {
+        let (live, updates, link) = &*hub;
+        Arc::clone(live).follow(Arc::clone(updates), link.clone())
+    };
+    spawn_part(group, "live", hub, follow, stop, metrics);
+}
+
+/// Makes histories of the journal, and publishes their blocks.
+pub(super) fn spawn_history(
+    group: &mut Group,
+    task: history::Task,
+    (journal, link): (Journal, Link),
+    stop: &CancellationToken,
+    metrics: &Metrics,
+) {
+    let run = move |task: Arc<history::Task>, _| {
+        let (journal, link) = (journal.clone(), link.clone());
+        async move { task.run(journal, link).await }
+    };
+    spawn_part(group, "history", task, run, stop, metrics);
+}
+
+/// Writes samples to files. They end after the last sample, not with the links.
+pub(super) fn spawn_recorders(group: &mut Group, recorders: &mut Recorders, metrics: &Metrics) {
+    let end = recorders.end_token();
+    for recorder in recorders.take() {
+        let name = recorder.name();
+        let run = |recorder: Arc<Recorder>, _| recorder.run();
+        spawn_part(group, &name, recorder, run, &end, metrics);
+    }
+}
+
+/// Hands samples to readers.
+pub(super) fn spawn_relays(
+    group: &mut Group,
+    relays: Vec<Relay>,
+    stop: &CancellationToken,
+    metrics: &Metrics,
+) {
+    for relay in relays {
+        let name = relay.name();
+        let run = |relay: Arc<Relay>, stop| relay.run(stop);
+        spawn_part(group, &name, relay, run, stop, metrics);
+    }
 }
 
 /// Runs the adapter, and again should it fail; each time with the state that is on disk.

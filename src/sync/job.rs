@@ -7,9 +7,9 @@ use tokio::sync::Semaphore;
 
 use super::request::Wanted;
 use crate::broker::{Link, Message, QoS};
-use crate::command::router::Allowance;
 use crate::error::chain;
 use crate::history::{BlockKey, History, HistoryError, Tail};
+use crate::log::Allowance;
 use crate::metrics::Metrics;
 use crate::model::SensorId;
 use crate::topic::{SyncTopic, Topic};

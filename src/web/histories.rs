@@ -6,9 +6,9 @@ use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::command::router::Allowance;
 use crate::error::chain;
 use crate::history::{History, HistoryError};
+use crate::log::Allowance;
 use crate::model::{Device, DeviceId, SensorId};
 
 /// The way to the histories. Clones are the same way.

@@ -180,6 +180,17 @@ async fn a_client_of_the_meter_gets_packets_and_sees_what_was_lost() {
     stage.close().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_leaves_without_a_word_leaves_a_place_also_when_nothing_is_sampled() {
+    let stage = Stage::open(None).await;
+    for _ in 0..3 {
+        drop(TcpStream::connect(stage.relay).await.unwrap());
+    }
+    until("the three", || stage.metrics.relay_readers.get() == 3).await;
+    until("their leaving", || stage.metrics.relay_readers.get() == 0).await;
+    stage.close().await;
+}
+
 #[tokio::test]
 async fn who_speaks_late_is_understood_all_the_same() {
     let stage = Stage::open(None).await;

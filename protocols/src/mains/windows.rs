@@ -33,7 +33,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// `rate_hz`: frames a second, above 0. `mains`: there is a column with momentary voltages.
+    /// `rate_hz`: frames a second, a thousandth or more. `mains`: there is a column with momentary voltages.
     #[must_use]
     pub fn new(rate_hz: f64, mains: bool) -> Windows {
         let crossings = mains.then(|| Crossings::new(rate_hz));
@@ -91,6 +91,8 @@ impl Windows {
         cuts.push(Cut { start: self.start, end, frequency_hz });
         self.start = end;
         self.ragged = false;
+        // Not one by one: a window may end any number of seconds after it was due.
+        self.seconds = self.seconds.max((end as f64 / self.rate_hz).floor() as u64);
         while self.due() <= end {
             self.seconds += 1;
         }
@@ -158,6 +160,15 @@ mod tests {
         assert_eq!(cuts.iter().map(|cut| cut.end).collect::<Vec<_>>(), [1000, 2000]);
         assert_eq!(windows.finish().map(|cut| (cut.start, cut.end)), Some((2000, 2500)));
         assert_eq!(windows.finish(), None);
+    }
+
+    #[test]
+    fn a_frame_that_lasts_many_seconds_is_one_window() {
+        let (mut windows, mut cuts) = (Windows::new(1e-3, false), Vec::new());
+        windows.take(0, std::iter::repeat_n(0.0, 2), &mut cuts);
+        windows.take(1_000_000, std::iter::repeat_n(0.0, 1), &mut cuts);
+        let ends: Vec<u64> = cuts.iter().map(|cut| cut.end).collect();
+        assert_eq!(ends, [1, 2, 3, 1_000_001]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub use log::{LogLevel, LogLine, Quality};
 pub use packet::{BadDatagram, Packet, values as floats};
 pub use reply::{Message, Reply, line, mask};
 pub use request::{BUFFER, Conn, Measures, SMART_RATES, SampleRequest};
-pub use sample::{SampleReply, StopSummary, chunk_size};
+pub use sample::{RATES_HZ, SampleReply, StopSummary, chunk_size};
 pub use sequence::{Reorder, Sequence, Verdict};
 pub use skipped::{Beginning, FrameError, SkipReason};
 pub use values::Values;

@@ -40,10 +40,15 @@ impl Packet {
     /// A payload is cut to the 65,535 bytes that the header can tell.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let length = u16::try_from(self.payload.len()).unwrap_or(u16::MAX);
+        Self::encode_head(self.number, length, out);
+        out.extend_from_slice(&self.payload[..usize::from(length)]);
+    }
+
+    /// Appends what stands before `length` bytes of samples.
+    pub fn encode_head(number: u32, length: u16, out: &mut Vec<u8>) {
         out.extend_from_slice(DATA);
         out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(&self.number.to_le_bytes());
-        out.extend_from_slice(&self.payload[..usize::from(length)]);
+        out.extend_from_slice(&number.to_le_bytes());
     }
 }
 

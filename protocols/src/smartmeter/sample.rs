@@ -36,7 +36,7 @@ impl SampleReply {
     /// The reply in a message. `None`: it is none, or an error.
     ///
     /// `asked` fills in what the reply to a timed start may lack. A PowerMeter calls its successful timed
-    /// start an error: it has `startTs`, where one that failed has not.
+    /// start an error: it has `startTs`, where one that failed has not. A rate outside [`RATES_HZ`] is none.
     #[must_use]
     pub fn read(value: &Value, kind: Option<Kind>, asked: Option<&SampleRequest>) -> Option<Self> {
         let keys = value.as_object().filter(|keys| !is_error(keys))?;
@@ -52,8 +52,10 @@ impl SampleReply {
         let layout = (text("measures").and_then(|measures| Layout::of_measures(kind, measures)))
             .or_else(|| text("unit").and_then(|units| Layout::of_units(kind, units)))
             .or_else(|| asked.zip(kind).and_then(|(asked, kind)| asked.layout(kind)))?;
-        let rate = keys.get("samplingrate").and_then(number).filter(|rate| *rate > 0.0);
-        let rate_hz = rate.or(asked.map(|asked| f64::from(asked.rate)))?;
+        let told = keys.get("samplingrate").and_then(number);
+        let asked_hz = asked.map(|asked| f64::from(asked.rate));
+        let can_be = |rate: &f64| RATES_HZ.contains(rate);
+        let rate_hz = told.filter(can_be).or(asked_hz.filter(can_be))?;
         let chunk = whole(keys.get("chunksize")).filter(|chunk| *chunk > 0);
         let flag = |key: &str| keys.get(key).and_then(boolean);
         Some(Self {
@@ -81,6 +83,9 @@ impl SampleReply {
         (self.chunk / self.layout.sample_bytes().max(1)).max(1) as u64
     }
 }
+
+/// Samples a second that can be: no meter takes fewer than one or more than 32,000.
+pub const RATES_HZ: std::ops::RangeInclusive<f64> = 0.5..=100_000.0;
 
 /// Whether the reply to `sample` says that nothing was started.
 pub(super) fn is_error(keys: &Map<String, Value>) -> bool {
@@ -150,5 +155,24 @@ impl StopSummary {
             stop: of("stop_ts"),
             average_rate_hz: of("avg_rate"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_rate_that_cannot_be_is_no_rate() {
+        let read = |rate: Value| {
+            let reply = json!({"cmd": "sample", "measures": "v,i", "samplingrate": rate});
+            SampleReply::read(&reply, Some(Kind::PowerMeter), None).map(|reply| reply.rate_hz)
+        };
+        assert_eq!([read(json!(1)), read(json!("32000"))], [Some(1.0), Some(32_000.0)]);
+        for rate in [json!(0), json!(-4000), json!(1e-300), json!(1e300), json!("inf")] {
+            assert_eq!(read(rate.clone()), None, "{rate}");
+        }
     }
 }

@@ -110,11 +110,12 @@ impl Counted {
         steps
     }
 
-    /// Adds integrated powers: Wh taken and given back. Answers whether they count.
+    /// Adds integrated powers: Wh taken and given back, of the channels whose power is known. Answers
+    /// whether they count.
     pub(super) fn flow(
         &mut self,
-        whole: (f64, f64),
-        lines: [(f64, f64); 3],
+        whole: Option<(f64, f64)>,
+        lines: [Option<(f64, f64)>; 3],
         at: Timestamp,
         factors: [f64; 4],
     ) -> bool {
@@ -123,8 +124,10 @@ impl Counted {
         }
         (self.source, self.at) = (Some(Source::Flow), at);
         let flows = std::iter::once(whole).chain(lines).zip(factors);
-        for (totals, ((taken, given), factor)) in self.channels.iter_mut().zip(flows) {
-            totals.flow(taken * factor, given * factor);
+        for (totals, (flow, factor)) in self.channels.iter_mut().zip(flows) {
+            if let Some((taken, given)) = flow {
+                totals.flow(taken * factor, given * factor);
+            }
         }
         true
     }
@@ -190,7 +193,7 @@ mod tests {
         assert_eq!(total(&mut counted, Source::Meter, 19_757.5, 5).as_deref(), Some("19760"));
         assert_eq!(total(&mut counted, Source::Message, 19_770.0, 10).as_deref(), Some("19760"));
         assert_eq!(total(&mut counted, Source::Meter, 19_759.0, 35).as_deref(), Some("19761.5"));
-        assert!(!counted.flow((5.0, 0.0), [(0.0, 0.0); 3], Timestamp(36_000), FACTORS));
+        assert!(!counted.flow(Some((5.0, 0.0)), [None; 3], Timestamp(36_000), FACTORS));
         // The exact one has fallen silent.
         assert_eq!(total(&mut counted, Source::Message, 19_770.0, 700).as_deref(), Some("19772.5"));
     }
@@ -200,19 +203,20 @@ mod tests {
         let mut counted = Counted::default();
         let second = 100.0 / 3600.0;
         for n in 0..3600 {
-            let lines = [(second, 0.0), (0.0, second), (0.0, 0.0)];
-            assert!(counted.flow((second, 0.0), lines, Timestamp(n * 1000), FACTORS));
+            let lines = [Some((second, 0.0)), Some((0.0, second)), None];
+            assert!(counted.flow(Some((second, 0.0)), lines, Timestamp(n * 1000), FACTORS));
         }
         let near = |total: Option<Milli>, wh: f64| (total.unwrap().to_f64() - wh).abs() < 0.002;
         assert!(near(counted.totals(0).0, 100.0), "{:?}", counted.totals(0));
         assert!(near(counted.totals(1).0, 100.0) && near(counted.totals(2).1, 100.0));
+        assert_eq!(counted.totals(3), (None, None), "nothing is invented of a line without power");
     }
 
     #[test]
     fn what_was_integrated_meanwhile_is_not_counted_again() {
         let mut counted = Counted::default();
         total(&mut counted, Source::Message, 1000.0, 0);
-        assert!(counted.flow((5.0, 0.0), [(0.0, 0.0); 3], Timestamp(700_000), FACTORS));
+        assert!(counted.flow(Some((5.0, 0.0)), [None; 3], Timestamp(700_000), FACTORS));
         assert_eq!(total(&mut counted, Source::Message, 1010.0, 705).as_deref(), Some("1005"));
         assert_eq!(total(&mut counted, Source::Message, 1020.0, 710).as_deref(), Some("1015"));
     }

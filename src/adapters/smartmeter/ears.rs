@@ -76,10 +76,7 @@ impl Ears {
         while let Some(wish) = self.session.take_wish() {
             self.grant(wish);
         }
-        while let Some(frame) = self.session.poll_frame() {
-            let at = Timestamp::now();
-            self.hand_on(Arrival { link: self.context.link, at, frame: Box::new(frame) });
-        }
+        self.hand_on_frames();
         self.finished = self.finished.take().or_else(|| self.session.take_finished());
         self.session.poll_transmit().unwrap_or_default()
     }
@@ -123,6 +120,13 @@ impl Ears {
                 let port = port.map_err(|error| error.to_string());
                 self.session.datagrams_at(port, Instant::now());
             }
+        }
+    }
+
+    fn hand_on_frames(&mut self) {
+        while let Some(frame) = self.session.poll_frame() {
+            let at = Timestamp::now();
+            self.hand_on(Arrival { link: self.context.link, at, frame: Box::new(frame) });
         }
     }
 
@@ -212,9 +216,77 @@ impl Conversation for Ears {
     }
 }
 
+impl Drop for Ears {
+    /// What was measured last goes the way of all before it.
+    fn drop(&mut self) {
+        self.session.close();
+        self.hand_on_frames();
+        self.pass_on();
+        self.context.metrics.dropped_arrivals.add(self.waiting.len() as u64);
+    }
+}
+
 /// Frames of one connection that may wait for the adapter: four minutes of a stream.
 const WAITING: usize = 256;
 /// A tenth of a second of the fastest stream, at 32 kHz and six channels.
 const READ_BUFFER: usize = 64 * 1024;
 /// More than there are in a third of a second of the fastest stream.
 const DATAGRAMS_AT_ONCE: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use meter_protocols::smartmeter::{Command, Kind, Measures, Packet, SampleRequest};
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::super::measured::Energy;
+    use super::super::session::Told;
+    use super::super::settings::Roster;
+    use super::super::switchboard::Ask;
+    use super::*;
+    use crate::adapters::fleet::LinkId;
+    use crate::bus::Waveforms;
+    use crate::metrics::Metrics;
+
+    const BEGUN: &str = r#"{"error":false,"cmd":"sample","measures":"p,q","chunksize":8,"samplingrate":10,"prefix":true}"#;
+
+    #[tokio::test]
+    async fn what_was_measured_last_is_not_lost_with_the_connection() {
+        let (mailbox, mut arrivals) = mpsc::channel(16);
+        let context = Context {
+            link: LinkId(0),
+            peer: "192.0.2.7:54321".into(),
+            serial_line: false,
+            listens: false,
+            roster: Roster::new(Vec::new(), Vec::new()),
+            waveforms: Waveforms::default(),
+            metrics: Metrics::default(),
+            told: Told::default(),
+        };
+        let mut ears = Ears::new(Arc::new(context), Switchboard::default(), mailbox);
+        let hello = r#"Info:{"cmd":"info","type":"powermeter","name":"powermeter27"}"#;
+        ears.received(format!("{hello}\r\n").as_bytes()).await;
+        let request = SampleRequest { measures: Measures::Powers, ..SampleRequest::new(10) };
+        let command = Command::sample(&request, Kind::PowerMeter).unwrap();
+        let (outcome, _told) = oneshot::channel();
+        ears.session.ask(Ask { command, outcome }, Instant::now());
+        // The question that was out already.
+        ears.received(b"Info:{\"error\":true,\"cmd\":\"getPower\"}\r\n").await;
+        let mut bytes = format!("Info:{BEGUN}\r\n").into_bytes();
+        for number in 0..5 {
+            let payload = [3600_f32, 0.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+            Packet { number, payload }.encode(&mut bytes);
+        }
+        ears.received(&bytes).await;
+        drop(ears);
+        let mut last = None;
+        while let Ok(arrival) = arrivals.try_recv() {
+            last = arrival.frame.now.or(last);
+        }
+        let measured = last.expect("half a second was measured");
+        assert_eq!(measured.whole.active_w, Some(3600.0));
+        assert_eq!(
+            measured.energy,
+            Some(Energy::Flowed { whole_wh: Some((0.5, 0.0)), lines_wh: [None; 3] })
+        );
+    }
+}

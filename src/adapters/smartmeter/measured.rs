@@ -67,6 +67,6 @@ pub(crate) enum Energy {
     /// The same as a message on a broker tells it, in its unit: rounded to hundredths.
     Message { whole: f64, lines: [Option<f64>; 3], unit: Option<EnergyUnit> },
     /// What has flowed since the measurement before, Wh, where the meter does not count: taken and
-    /// given back, of the whole and of each line.
-    Flowed { whole_wh: (f64, f64), lines_wh: [(f64, f64); 3] },
+    /// given back, of the whole and of each line; `None` where its power is not known.
+    Flowed { whole_wh: Option<(f64, f64)>, lines_wh: [Option<(f64, f64)>; 3] },
 }

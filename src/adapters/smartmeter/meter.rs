@@ -245,10 +245,11 @@ impl Meter {
         let Some(Energy::Flowed { whole_wh, lines_wh }) = measured.energy else { return totals };
         let factors = factors(&self.settings);
         if self.state.counted.flow(whole_wh, lines_wh, at, factors) {
-            let has_lines = lines_wh != [(0.0, 0.0); 3];
-            let places = if has_lines { totals.len() } else { 1 };
-            for (place, one) in totals.iter_mut().enumerate().take(places) {
-                *one = self.state.counted.totals(place);
+            let flows = std::iter::once(whole_wh).chain(lines_wh);
+            for ((place, one), flow) in totals.iter_mut().enumerate().zip(flows) {
+                if flow.is_some() {
+                    *one = self.state.counted.totals(place);
+                }
             }
         }
         totals

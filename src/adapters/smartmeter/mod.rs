@@ -41,6 +41,7 @@ mod switchboard;
 mod unit;
 mod window;
 
+pub(crate) use arrivals::Moment;
 pub(crate) use controls::CONTROLS;
 pub(crate) use ears::Ears;
 #[allow(unused_imports, reason = "for those who hear devices elsewhere")]

@@ -65,6 +65,17 @@ impl Pieces {
         self.waveforms.send(&self.serial, &Wave::Piece(Arc::new(piece)));
     }
 
+    /// Samples come at another rate than the meter has told.
+    pub(super) fn tell_of_pace(&self, pace_hz: f64) {
+        tracing::warn!(
+            serial = &*self.serial,
+            told_hz = self.info.rate_hz,
+            pace_hz = (pace_hz * 10.0).round() / 10.0,
+            "samples come at another rate than the meter has told: their times, the frequency and integrated \
+             energy are off by as much"
+        );
+    }
+
     /// Frames are missing up to this one.
     pub(super) fn skip(&mut self, end: u64) {
         self.flush();

@@ -6,7 +6,7 @@
 //!
 //! Source: protocol note, section 4.4.
 
-use meter_protocols::smartmeter::{Kind, SMART_RATES};
+use meter_protocols::smartmeter::{Kind, RATES_HZ, SMART_RATES};
 use tokio::time::{Duration, Instant};
 
 /// Counts bytes for some seconds, and keeps them.
@@ -57,12 +57,13 @@ pub(super) fn nominal(kind: Kind) -> f64 {
 }
 
 /// The rate that the device must have by what was measured: its own, or one that it can be told. What is
-/// near to none is taken as measured.
-pub(super) fn true_rate(kind: Kind, measured_hz: f64) -> f64 {
+/// near to none is taken as measured, and what can be none is `None`.
+pub(super) fn true_rate(kind: Kind, measured_hz: f64) -> Option<f64> {
     let rates = SMART_RATES.iter().map(|rate| f64::from(*rate));
     let known = std::iter::once(nominal(kind)).chain(rates.filter(|_| kind == Kind::SmartMeter));
     let near = |rate: &f64| (measured_hz / rate - 1.0).abs() <= NEAR;
-    known.into_iter().find(near).unwrap_or(measured_hz)
+    let found = known.into_iter().find(near).unwrap_or(measured_hz);
+    RATES_HZ.contains(&found).then_some(found)
 }
 
 /// Long enough that packets of an eighth of a second, and a busy network, do not matter.
@@ -87,15 +88,20 @@ mod tests {
             rate = meter.push(&vec![0; 24 * 400], now);
         }
         assert!((rate.unwrap() - 4000.0).abs() < 1.0, "{rate:?}");
-        assert_eq!(true_rate(Kind::SmartMeter, 3900.0), 4000.0);
+        assert_eq!(true_rate(Kind::SmartMeter, 3900.0), Some(4000.0));
         assert_eq!(meter.into_bytes().len(), 24 * 16_000);
     }
 
     #[test]
     fn a_rate_is_one_that_the_meter_can_have() {
-        assert_eq!(true_rate(Kind::SmartMeter, 8100.0), 8000.0);
-        assert_eq!(true_rate(Kind::SmartMeter, 990.0), 1000.0);
-        assert_eq!(true_rate(Kind::PowerMeter, 3999.0), 4000.0);
-        assert_eq!(true_rate(Kind::PowerMeter, 1234.0), 1234.0);
+        assert_eq!(true_rate(Kind::SmartMeter, 8100.0), Some(8000.0));
+        assert_eq!(true_rate(Kind::SmartMeter, 990.0), Some(1000.0));
+        assert_eq!(true_rate(Kind::PowerMeter, 3999.0), Some(4000.0));
+        assert_eq!(true_rate(Kind::PowerMeter, 1234.0), Some(1234.0));
+        // Four megabytes in no time: whoever that is, it is no meter.
+        let mut meter = RateMeter::new(24, Instant::now());
+        let flood = meter.push(&vec![0; MOST_BYTES], Instant::now()).unwrap();
+        assert_eq!(true_rate(Kind::SmartMeter, flood), None);
+        assert_eq!(true_rate(Kind::SmartMeter, 1e6), None);
     }
 }

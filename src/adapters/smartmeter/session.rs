@@ -181,6 +181,14 @@ impl Session {
         }
     }
 
+    /// The connection is over. What was measured until then can still be taken out.
+    pub(super) fn close(&mut self) {
+        let at = Timestamp::now();
+        self.tell_of_silence();
+        self.end_stream(None, Instant::now(), at);
+        self.give_up_turns();
+    }
+
     /// What is due by now.
     fn go_on(&mut self, now: Instant, at: Timestamp) {
         self.watch_turn(now, at);
@@ -222,9 +230,6 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let at = Timestamp::now();
-        self.tell_of_silence();
-        self.end_stream(None, Instant::now(), at);
-        self.give_up_turns();
+        self.close();
     }
 }

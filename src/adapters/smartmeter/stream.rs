@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use meter_protocols::mains::{Cut, Rows, Windows, read_f32_le};
+use meter_protocols::smartmeter::RATES_HZ;
 
-use super::arrivals::{Arrivals, Messages};
+use super::arrivals::{Arrivals, Messages, Moment};
 use super::pieces::Pieces;
 use super::setup::Setup;
 use super::window::{Columns, Window};
@@ -85,16 +86,16 @@ impl Stream {
         setup: &Setup,
         waveforms: Waveforms,
         metrics: &Metrics,
-        now: Timestamp,
+        now: Moment,
     ) -> Stream {
-        let rate_hz = if setup.rate_hz > 0.0 { setup.rate_hz } else { 1.0 };
+        let rate_hz = setup.rate_hz.clamp(*RATES_HZ.start(), *RATES_HZ.end());
         let columns = Columns::new(&setup.channels, rate_hz);
         let reference = columns.voltages().next();
         let info = Arc::new(StreamInfo {
             id: STREAMS.fetch_add(1, Ordering::Relaxed),
             device: setup.device,
             name: Arc::clone(&setup.name),
-            start: trusted(setup.start, now),
+            start: trusted(setup.start, now.at),
             rate_hz,
             channels: Arc::clone(&setup.channels),
         });
@@ -114,7 +115,7 @@ impl Stream {
             carried: None,
             cuts: Vec::new(),
             seconds: Vec::new(),
-            arrivals: Arrivals::new(rate_hz, now),
+            arrivals: Arrivals::new(rate_hz, now.instant),
             pieces: Pieces::begin(Arc::clone(&setup.serial), info, waveforms),
             summary: Summary::default(),
             metrics: metrics.clone(),
@@ -123,12 +124,13 @@ impl Stream {
         }
     }
 
-    /// Takes a numbered packet. What is missing before it is lost; one that is not newer than the last is
-    /// passed over.
-    pub(crate) fn packet(&mut self, number: u32, payload: &[u8], now: Timestamp) {
+    /// Takes a numbered packet. What is missing before it is lost. Answers whether it was taken: one that
+    /// is not newer than the last is passed over, and so is one that the meter cannot have filled yet.
+    pub(crate) fn packet(&mut self, number: u32, payload: &[u8], now: Moment) -> bool {
         let missing = number.wrapping_sub(self.next_packet);
-        if missing > u32::MAX / 2 {
-            return;
+        if missing > u32::MAX / 2 || !self.can_be(u64::from(missing), now) {
+            self.metrics.ignored_packets.increment();
+            return false;
         }
         if missing > 0 {
             self.lose(u64::from(missing), self.packet_frames);
@@ -137,10 +139,17 @@ impl Stream {
         self.summary.packets += 1;
         self.metrics.stream_packets.increment();
         self.take(payload, now);
+        true
+    }
+
+    /// Whether so many packets can be missing: no more than there was time for.
+    fn can_be(&self, missing: u64, now: Moment) -> bool {
+        let frames = missing.saturating_mul(self.packet_frames);
+        self.arrivals.can_be(self.next.saturating_add(frames), now.instant)
     }
 
     /// Takes bytes of a stream without packets, wherever they were split.
-    pub(crate) fn raw(&mut self, bytes: &[u8], now: Timestamp) {
+    pub(crate) fn raw(&mut self, bytes: &[u8], now: Moment) {
         let frame = self.columns.width() * 4;
         if self.partial.is_empty() {
             let whole = bytes.len() - bytes.len() % frame;
@@ -159,11 +168,12 @@ impl Stream {
     /// Takes one frame of a stream by messages. `sent`: when the meter says that it sent it, Unix
     /// seconds to the millisecond, which tells what was lost before it; `None` where its clock tells
     /// whole seconds only.
-    pub(crate) fn values(&mut self, values: &[f64], sent: Option<f64>, now: Timestamp) {
+    pub(crate) fn values(&mut self, values: &[f64], sent: Option<f64>, now: Moment) {
         if values.len() != self.columns.width() {
             return;
         }
-        if let Some(missing) = sent.and_then(|sent| self.messages.missing(sent, now, self.rate_hz))
+        if let Some(missing) =
+            sent.and_then(|sent| self.messages.missing(sent, now.instant, self.rate_hz))
         {
             self.lose(missing, 1);
         }
@@ -197,10 +207,11 @@ impl Stream {
 
     /// Ends it. `sent`: how many frames the meter says that it has sent, by which it is known what was lost
     /// behind the last packet. Returns what the last part of a second comes to as well.
-    pub(crate) fn end(mut self, sent: Option<u64>, now: Timestamp) -> (Summary, Vec<Second>) {
+    pub(crate) fn end(mut self, sent: Option<u64>, now: Moment) -> (Summary, Vec<Second>) {
         if let Some(lost) =
             sent.and_then(|sent| sent.checked_sub(self.next)).filter(|lost| *lost > 0)
             && self.packet_frames > 0
+            && self.arrivals.can_be(self.next.saturating_add(lost), now.instant)
         {
             let packets = lost.div_ceil(self.packet_frames);
             self.count_lost(packets, lost);
@@ -212,7 +223,7 @@ impl Stream {
         }
         if let Some(energy) = self.carried.take() {
             let measured = Measured { energy: Some(energy), ..Measured::default() };
-            self.seconds.push(Second { at: now, late: false, measured, received: 0.0 });
+            self.seconds.push(Second { at: now.at, late: false, measured, received: 0.0 });
         }
         (self.summary, std::mem::take(&mut self.seconds))
     }
@@ -233,7 +244,7 @@ impl Stream {
     }
 
     /// Takes whole frames, the first of which is the next.
-    fn take(&mut self, bytes: &[u8], now: Timestamp) {
+    fn take(&mut self, bytes: &[u8], now: Moment) {
         let width = self.columns.width();
         let known = self.samples.len();
         read_f32_le(bytes, &mut self.samples);
@@ -243,7 +254,9 @@ impl Stream {
         self.next += frames;
         self.summary.frames += frames;
         self.metrics.stream_frames.add(frames);
-        self.arrivals.saw(self.next, now);
+        if let Some(pace) = self.arrivals.saw(self.next, now.instant) {
+            self.pieces.tell_of_pace(pace);
+        }
         self.pieces.add(first, &self.samples[known..]);
         self.measure(first, known / width, now);
         let keep = (self.columns.lag() * width).min(self.samples.len());
@@ -259,7 +272,7 @@ impl Stream {
     }
 
     /// Adds the frames from row `begin` on to their windows; the first of them is number `first`.
-    fn measure(&mut self, first: u64, begin: usize, now: Timestamp) {
+    fn measure(&mut self, first: u64, begin: usize, now: Moment) {
         let width = self.columns.width();
         let samples = std::mem::take(&mut self.samples);
         let mut cuts = std::mem::take(&mut self.cuts);
@@ -278,7 +291,7 @@ impl Stream {
         (self.samples, self.cuts) = (samples, cuts);
     }
 
-    fn close(&mut self, cut: &Cut, now: Timestamp) {
+    fn close(&mut self, cut: &Cut, now: Moment) {
         let window = std::mem::take(&mut self.window);
         self.summary.bad_samples += window.bad();
         self.metrics.stream_bad_samples.add(window.bad());
@@ -292,8 +305,8 @@ impl Stream {
         measured.energy = energy;
         let frames = cut.end.saturating_sub(cut.start).max(1);
         self.seconds.push(Second {
-            at: self.arrivals.due(cut.end).min(now),
-            late: self.arrivals.is_late(cut.end, now),
+            at: self.arrivals.due(cut.end, now).min(now.at),
+            late: self.arrivals.is_late(cut.end, now.instant),
             measured,
             received: (window.frames() as f64 / frames as f64).min(1.0),
         });

@@ -168,10 +168,11 @@ impl Window {
     fn flowed(&self, columns: &Columns, lines: &[Line; 3], whole: &Line) -> Option<Energy> {
         let hours = self.frames as f64 / columns.rate_hz / 3600.0;
         let ways = |watts: f64| ((watts * hours).max(0.0), (-watts * hours).max(0.0));
-        let whole_wh = ways(whole.active_w.filter(|_| columns.whole)?);
-        let line = |line: &Line| line.active_w.map(ways).unwrap_or_default();
-        let lines_wh = if columns.single { Default::default() } else { lines.each_ref().map(line) };
-        Some(Energy::Flowed { whole_wh, lines_wh })
+        let whole_wh = whole.active_w.filter(|_| columns.whole).map(ways);
+        let line = |line: &Line| line.active_w.filter(|_| !columns.single).map(ways);
+        let lines_wh = lines.each_ref().map(line);
+        let any = whole_wh.is_some() || lines_wh.iter().any(Option::is_some);
+        any.then_some(Energy::Flowed { whole_wh, lines_wh })
     }
 }
 
@@ -205,17 +206,21 @@ impl Energy {
     pub(super) fn sum(one: Option<Energy>, other: Option<Energy>) -> Option<Energy> {
         let (Some(a), Some(b)) = (one, other) else { return one.or(other) };
         let (
-            Energy::Flowed { whole_wh: (taken, given), mut lines_wh },
+            Energy::Flowed { whole_wh: whole, mut lines_wh },
             Energy::Flowed { whole_wh, lines_wh: others },
         ) = (a, b)
         else {
             // The meter's own totals hold all that there was before.
             return Some(b);
         };
+        let both = |one: Option<(f64, f64)>, other: Option<(f64, f64)>| match (one, other) {
+            (Some(one), Some(other)) => Some((one.0 + other.0, one.1 + other.1)),
+            (one, other) => one.or(other),
+        };
         for (line, other) in lines_wh.iter_mut().zip(others) {
-            *line = (line.0 + other.0, line.1 + other.1);
+            *line = both(*line, other);
         }
-        Some(Energy::Flowed { whole_wh: (taken + whole_wh.0, given + whole_wh.1), lines_wh })
+        Some(Energy::Flowed { whole_wh: both(whole, whole_wh), lines_wh })
     }
 }
 

@@ -7,8 +7,8 @@ use super::Desk;
 use crate::command::directory::Meter;
 use crate::command::grammar::{Reply, Request};
 use crate::command::outbox::{Asker, echo};
-use crate::command::router::shortened;
 use crate::command::{Command, CommandError};
+use crate::log::shortened;
 use crate::model::{Make, Model, Timestamp};
 
 impl Desk {

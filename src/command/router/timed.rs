@@ -4,8 +4,9 @@
 
 use meter_protocols::smartmeter::TimedSwitch;
 
-use super::{Clerk, shortened};
+use super::Clerk;
 use crate::broker::Received;
+use crate::log::shortened;
 use crate::model::Timestamp;
 
 impl Clerk<'_> {

@@ -4,6 +4,8 @@
 
 use std::net::SocketAddr;
 
+use meter_protocols::smartmeter::Packet;
+
 use super::SmartKind;
 use super::layout::Layout;
 use super::manners::SmartManners;
@@ -157,9 +159,7 @@ impl Sampling {
         };
         let begin = bytes.len();
         if self.request.prefix {
-            bytes.extend_from_slice(b"Data:");
-            bytes.extend_from_slice(&(length as u16).to_le_bytes());
-            bytes.extend_from_slice(&number.to_le_bytes());
+            Packet::encode_head(number, length as u16, bytes);
         }
         self.wave.fill(bytes, first, samples);
         if self.request.prefix && self.request.serial {

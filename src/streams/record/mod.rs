@@ -249,9 +249,15 @@ impl Recorder {
         if let Some(queue) = queue.take() {
             queue.close();
             queue.drain(&mut waves).await;
-            (writer, _) = work(writer, waves, None).await?;
         }
-        work(writer, VecDeque::new(), Some("the gateway stopped")).await.map(drop)
+        // In one go: what has been begun is finished, also when nobody can wait for it any more.
+        spawn_blocking(move || {
+            if !waves.is_empty() {
+                writer.work(waves, None);
+            }
+            writer.work(VecDeque::new(), Some("the gateway stopped"));
+        })
+        .await
     }
 
     async fn rest(&self) {

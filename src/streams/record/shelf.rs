@@ -54,11 +54,22 @@ impl Shelf {
                 continue;
             }
             let Ok(mut side) = Side::read(&path) else { continue };
-            if side.ended.is_none() {
-                side.frames = frames(&path, length, side.channels.len())?;
+            if side.ended.is_some() {
+                continue;
+            }
+            let ended = frames(&path, length, side.channels.len()).and_then(|frames| {
+                side.frames = frames;
                 side.ended = Some("it could not be closed".to_owned());
-                side.write(&path)?;
-                tracing::info!(file = %path.display(), frames = side.frames, "a recording that was left open is closed");
+                side.write(&path)
+            });
+            // One that cannot be ended keeps no other from it.
+            match ended {
+                Ok(()) => {
+                    tracing::info!(file = %path.display(), frames = side.frames, "a recording that was left open is closed");
+                }
+                Err(error) => {
+                    tracing::warn!(file = %path.display(), %error, "a recording that was left open cannot be closed");
+                }
             }
         }
         Ok(())
@@ -104,8 +115,11 @@ fn is_own(name: &str, prefix: &str) -> bool {
     fits && (rest.is_empty() || rest.strip_prefix('-').is_some_and(is_digits))
 }
 
-/// What the head says, and not more than is there.
+/// What the head says, and not more than is there. A power failure may have left no head at all.
 fn frames(path: &Path, length: u64, channels: usize) -> io::Result<u64> {
+    if length < HEAD {
+        return Ok(0);
+    }
     let mut head = [0; HEAD as usize];
     File::open(path)?.read_exact(&mut head)?;
     let large = head.starts_with(b"RF64");
@@ -165,10 +179,16 @@ mod tests {
         // Killed: nobody has closed them.
         let side = Side::read(old.path()).unwrap();
         assert_eq!((side.frames, side.ended), (0, None));
+        // Before the head of the first was on the disk the power failed.
+        let first = begin(5000);
+        std::fs::write(first.path(), "").unwrap();
         shelf.settle(None).unwrap();
-        let side = Side::read(old.path()).unwrap();
-        assert_eq!(side.frames, 10);
-        assert!(side.ended.unwrap().contains("could not be closed"));
+        for (recording, frames) in [(&old, 10), (&new, 10), (&first, 0)] {
+            let side = Side::read(recording.path()).unwrap();
+            assert_eq!(side.frames, frames);
+            assert!(side.ended.unwrap().contains("could not be closed"));
+        }
+        shelf.remove(first.path()).unwrap();
         shelf.remove(old.path()).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
     }

@@ -29,8 +29,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Waveforms, Whose};
+use crate::log::Allowance;
 use crate::metrics::Metrics;
-use crate::transport::{self, Places};
+use crate::transport::{self, Place, Places};
 
 use self::reader::Reader;
 
@@ -111,7 +112,7 @@ impl Relay {
     /// None.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> Result<(), Infallible> {
         let places = Places::new(READERS, READERS);
-        let mut readers = JoinSet::new();
+        let (mut readers, mut complaints) = (JoinSet::new(), Allowance::default());
         loop {
             let accepted = tokio::select! {
                 accepted = self.bound.listener.accept() => accepted,
@@ -122,10 +123,15 @@ impl Relay {
                 () = stop.cancelled() => break,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, &places, &mut readers),
+                Ok((stream, peer)) => match places.take(peer.ip()) {
+                    Ok(place) => self.admit(stream, peer, place, &mut readers),
+                    Err(_) => self.refuse(peer, &mut complaints),
+                },
                 Err(error) => {
+                    if let Some(held_back) = complaints.pass() {
+                        tracing::warn!(%error, held_back, meter = %self.bound.name, "a reader could not be taken");
+                    }
                     // Mostly too many open files: waiting lets some be closed.
-                    tracing::warn!(%error, "a reader could not be taken");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -138,20 +144,23 @@ impl Relay {
         self: &Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        places: &Arc<Places>,
+        place: Place,
         readers: &mut JoinSet<()>,
     ) {
-        let Ok(place) = places.take(peer.ip()) else {
-            self.metrics.relay_refused.increment();
-            tracing::warn!(%peer, limit = READERS, meter = %self.bound.name, "refused: all places of readers are taken");
-            return;
-        };
         transport::prepare(&stream);
         let (relay, held) = (Arc::clone(self), self.metrics.relay_readers.hold());
         readers.spawn(async move {
             let (_place, _held) = (place, held);
             Reader::new(&relay, peer).attend(stream).await;
         });
+    }
+
+    /// Whoever comes again and again does not fill the log.
+    fn refuse(&self, peer: SocketAddr, complaints: &mut Allowance) {
+        self.metrics.relay_refused.increment();
+        if let Some(held_back) = complaints.pass() {
+            tracing::warn!(%peer, limit = READERS, held_back, meter = %self.bound.name, "refused: all places of readers are taken");
+        }
     }
 }
 

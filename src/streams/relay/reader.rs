@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         self.subscribe();
         let first = timeout(COURTESY, from.read_buf(&mut self.said)).await;
         match first {
-            Ok(read) => self.closed = read? == 0,
+            Ok(read) => self.note_end(read?)?,
             Err(_) => tracing::debug!(peer = %self.peer, "a silent reader gets bare samples"),
         }
         let mut waves = VecDeque::new();
@@ -212,12 +212,11 @@ impl<'a> Reader<'a> {
         if self.closed {
             self.deadline = Some(Instant::now() + FAREWELL);
         }
-        let zeros = [0; 16 * 1024];
         let mut left = out.zeros;
         while left > 0 {
             // Not more than the array has.
-            let some = left.min(zeros.len() as u64) as usize;
-            write(to, &zeros[..some]).await?;
+            let some = left.min(ZEROS.len() as u64) as usize;
+            write(to, &ZEROS[..some]).await?;
             left -= some as u64;
         }
         write(to, &out.bytes).await
@@ -281,6 +280,8 @@ fn next_line(said: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(line)
 }
 
+/// What stands for lost samples, in pieces of this size.
+static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
 /// How long a reader has to speak before it is taken for one that never does.
 const COURTESY: Duration = Duration::from_millis(300);
 /// Pieces that may wait for a reader, about a tenth of a second each; shared among all readers.

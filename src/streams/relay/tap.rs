@@ -1,5 +1,7 @@
 //! Pieces of a stream to the bytes of one reader.
 
+use meter_protocols::smartmeter::Packet;
+
 use crate::model::{Timestamp, Waveform};
 use crate::streams::shape::{SAMPLE, Shape};
 use crate::streams::timeline::{Place, Timeline};
@@ -173,9 +175,7 @@ impl Packets {
         }
         // The number wraps at 2^32, as a meter's does.
         let number = ((self.end - 1) / self.frames) as u32;
-        out.extend_from_slice(b"Data:");
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(&number.to_le_bytes());
+        Packet::encode_head(number, length, out);
         out.append(&mut self.payload);
         u64::from(length) / frame_bytes.max(1) as u64
     }

@@ -51,10 +51,9 @@ fn summed(energy: Energy, factors: [f64; 3]) -> Energy {
         Energy::Message { lines: lines @ [Some(a), Some(b), Some(c)], unit, .. } => {
             Energy::Message { whole: sum([a, b, c]), lines, unit }
         }
-        Energy::Flowed { lines_wh, .. } if lines_wh != [(0.0, 0.0); 3] => {
-            let taken = sum(lines_wh.map(|(taken, _)| taken));
-            let given = sum(lines_wh.map(|(_, given)| given));
-            Energy::Flowed { whole_wh: (taken, given), lines_wh }
+        Energy::Flowed { lines_wh: lines_wh @ [Some(a), Some(b), Some(c)], .. } => {
+            let (taken, given) = (sum([a.0, b.0, c.0]), sum([a.1, b.1, c.1]));
+            Energy::Flowed { whole_wh: Some((taken, given)), lines_wh }
         }
         energy => energy,
     }

@@ -149,13 +149,27 @@ fn a_plug_has_one_channel_and_gives_nothing_back() {
     let mut run = Run::new(Model::Powermeter, &[]);
     let measured = Measured {
         whole: line(-0.3, 5.0, 230.0, 0.1),
-        energy: Some(Energy::Flowed { whole_wh: (0.0, 0.1), lines_wh: [(0.0, 0.0); 3] }),
+        energy: Some(Energy::Flowed { whole_wh: Some((0.0, 0.1)), lines_wh: [None; 3] }),
         ..Measured::default()
     };
     let heard = run.hear(1, measured);
     let all = values(&heard.set);
     assert_eq!(all.get("line pplus").map(String::as_str), Some("0"));
     assert!(all.keys().all(|key| key.starts_with("line ") && !key.contains("pminus")), "{all:?}");
+}
+
+#[test]
+fn one_line_of_three_counts_for_itself_and_nothing_is_told_of_the_whole() {
+    let mut run = Run::new(Model::Smartmeter, &[(Channel::L(2), 2.0)]);
+    let second = Measured {
+        lines: [Line::default(), line(900.0, 0.0, 230.0, 4.0), Line::default()],
+        energy: Some(Energy::Flowed { whole_wh: None, lines_wh: [None, Some((0.25, 0.0)), None] }),
+        ..Measured::default()
+    };
+    run.hear(1, second.clone());
+    let all = values(&run.hear(1, second).set);
+    assert_eq!((all["l2 pplus"].as_str(), all["l2 pplus Wh"].as_str()), ("1800", "1"));
+    assert!(all.keys().all(|key| key.starts_with("l2 ")), "{all:?}");
 }
 
 #[test]
@@ -202,7 +216,7 @@ fn the_past_has_its_own_times_and_what_flowed_then_counts() {
     let mut run = Run::new(Model::Smartmeter, &[]);
     let second = Measured {
         whole: Line { active_w: Some(3600.0), ..Line::default() },
-        energy: Some(Energy::Flowed { whole_wh: (1.0, 0.0), lines_wh: [(0.0, 0.0); 3] }),
+        energy: Some(Energy::Flowed { whole_wh: Some((1.0, 0.0)), lines_wh: [None; 3] }),
         ..Measured::default()
     };
     run.hear(1, second.clone());

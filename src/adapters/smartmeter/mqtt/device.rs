@@ -32,7 +32,7 @@ pub(super) struct Device {
     /// °C.
     temperature: Option<f64>,
     /// The powers that were handed on last: of the whole and of the lines, W.
-    powers: Option<(Instant, [f64; 4])>,
+    powers: Option<(Instant, [Option<f64>; 4])>,
     /// It spoke, or its relay has changed, and that is not handed on yet.
     news: bool,
     said: Option<Instant>,
@@ -249,21 +249,21 @@ impl Device {
 
     /// What has flowed since the message before; `None` after a pause.
     fn flow(&mut self, measured: &Measured, now: Instant) -> Option<Energy> {
-        let of = |line: &Line| line.active_w.unwrap_or(0.0);
         let [a, b, c] = &measured.lines;
-        let powers = [of(&measured.whole), of(a), of(b), of(c)];
+        let powers = [&measured.whole, a, b, c].map(|line| line.active_w);
         let (at, before) = self.powers.replace((now, powers))?;
         let waited = now.duration_since(at);
         if waited > PAUSE {
             return None;
         }
         let hours = waited.as_secs_f64() / 3600.0;
-        let flows = std::array::from_fn::<(f64, f64), 4, _>(|n| {
-            let mean = f64::midpoint(before[n], powers[n]);
-            (mean.max(0.0) * hours, (-mean).max(0.0) * hours)
+        let flows = std::array::from_fn::<Option<(f64, f64)>, 4, _>(|n| {
+            let mean = f64::midpoint(before[n]?, powers[n]?);
+            Some((mean.max(0.0) * hours, (-mean).max(0.0) * hours))
         });
         let [whole_wh, lines_wh @ ..] = flows;
-        Some(Energy::Flowed { whole_wh, lines_wh })
+        let any = flows.iter().any(Option::is_some);
+        any.then_some(Energy::Flowed { whole_wh, lines_wh })
     }
 }
 

@@ -267,7 +267,7 @@ impl Reader {
         self.metrics.packets.increment();
         device.sensed(temperature, now);
         if state == DeviceState::Temperature && temperature.is_none() {
-            let said = crate::command::router::shortened(&String::from_utf8_lossy(payload));
+            let said = crate::log::shortened(&String::from_utf8_lossy(payload));
             self.say_once(name, &format!("the temperature of a device cannot be read: {said:?}"));
         }
     }
@@ -338,7 +338,7 @@ impl Reader {
     /// Once, however often it happens.
     fn say_once(&mut self, name: &str, words: &str) {
         if self.told.len() < MOST_NAMES && self.told.insert(name.to_owned()) {
-            tracing::warn!(device = crate::command::router::shortened(name), "{words}");
+            tracing::warn!(device = crate::log::shortened(name), "{words}");
         }
     }
 }

@@ -13,7 +13,7 @@ use meter_protocols::smartmeter::{Command, Conn, Kind, Layout, SampleReply, Samp
 use tokio::time::{Duration, Instant};
 
 use crate::adapters::smartmeter::session::measures;
-use crate::adapters::smartmeter::{EntrySettings, Frame, Presence, Second, Setup, Stream};
+use crate::adapters::smartmeter::{EntrySettings, Frame, Moment, Presence, Second, Setup, Stream};
 use crate::bus::Waveforms;
 use crate::config::meter::EnergySource;
 use crate::config::stream::{Over, Start, Stream as Wanted};
@@ -91,7 +91,8 @@ impl Streaming {
         let Some(under) = self.streams.get_mut(name) else { return frames };
         under.last = now;
         let values: Vec<f64> = sample.values.iter().map(|value| f64::from(*value)).collect();
-        under.stream.values(&values, sample.ts.filter(|_| under.to_the_millisecond), at);
+        let sent = sample.ts.filter(|_| under.to_the_millisecond);
+        under.stream.values(&values, sent, Moment { instant: now, at });
         frames.extend(under.stream.take_seconds().into_iter().map(|one| frame(name, kind, one)));
         frames
     }
@@ -99,7 +100,8 @@ impl Streaming {
     /// The device has said that it does not sample any more, or is gone.
     pub(super) fn end(&mut self, name: &str) -> Vec<Frame> {
         let Some((name, under)) = self.streams.remove_entry(name) else { return Vec::new() };
-        let (summary, seconds) = under.stream.end(None, Timestamp::now());
+        let (summary, seconds) =
+            under.stream.end(None, Moment { instant: Instant::now(), at: Timestamp::now() });
         let (frames, lost) = (summary.frames, summary.lost_frames);
         tracing::info!(serial = &*name, frames, lost, "no more samples come by messages");
         seconds.into_iter().map(|one| frame(&name, under.kind, one)).collect()
@@ -180,7 +182,12 @@ impl Streaming {
         };
         // Both kinds tell their own total over MQTT.
         let setup = Setup::new(name, entry, &reply, entry.energy == EnergySource::Integrated);
-        let stream = Stream::begin(&setup, self.waveforms.clone(), &self.metrics, at);
+        let stream = Stream::begin(
+            &setup,
+            self.waveforms.clone(),
+            &self.metrics,
+            Moment { instant: now, at },
+        );
         tracing::info!(serial = &**name, rate_hz, measures, "samples come by messages");
         if !stream.readable() {
             tracing::warn!(

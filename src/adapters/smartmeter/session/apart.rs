@@ -197,7 +197,12 @@ impl Session {
         let Some(measured) = meter.push(bytes, now) else { return };
         let bytes = self.apart.measuring.take().map(RateMeter::into_bytes).unwrap_or_default();
         let (kind, layout) = self.port_channels();
-        let rate_hz = true_rate(kind, measured);
+        let Some(rate_hz) = true_rate(kind, measured) else {
+            let reason =
+                format!("on its own port come {measured:.0} samples a second, as of no meter");
+            self.apart.wish = Some(Wish::Nothing);
+            return self.stream_refused(&reason, now);
+        };
         if rate_hz != nominal(kind) {
             tracing::warn!(
                 serial = self.serial(),

@@ -4,7 +4,9 @@ use meter_protocols::smartmeter::Packet;
 use tokio::time::Instant;
 
 use super::Session;
+use super::sampling::On;
 use super::watch::NO_DATA;
+use crate::adapters::smartmeter::arrivals::Moment;
 use crate::adapters::smartmeter::stream::Second;
 use crate::model::Timestamp;
 
@@ -13,8 +15,7 @@ impl Session {
         self.context.metrics.packets.increment();
         match &mut self.sampling.on {
             Some(on) if on.framed && !self.apart.is_on() => {
-                on.note_data(now);
-                on.stream.packet(packet.number, &packet.payload, at);
+                on.take_packet(packet, Moment { instant: now, at });
                 self.hand_on_seconds();
             }
             _ => self.unexpected_data(now),
@@ -25,7 +26,7 @@ impl Session {
         match &mut self.sampling.on {
             Some(on) if !self.apart.is_on() => {
                 on.note_data(now);
-                on.stream.raw(bytes, at);
+                on.stream.raw(bytes, Moment { instant: now, at });
                 self.hand_on_seconds();
             }
             _ => self.unexpected_data(now),
@@ -35,10 +36,9 @@ impl Session {
     /// Packets that came as datagrams, in order.
     pub(super) fn packets_apart(&mut self, packets: &[Packet], now: Instant, at: Timestamp) {
         if let Some(on) = &mut self.sampling.on {
-            on.note_data(now);
             for packet in packets {
                 self.context.metrics.packets.increment();
-                on.stream.packet(packet.number, &packet.payload, at);
+                on.take_packet(packet, Moment { instant: now, at });
             }
         }
         self.hand_on_seconds();
@@ -48,7 +48,7 @@ impl Session {
     pub(super) fn bytes_apart(&mut self, bytes: &[u8], now: Instant, at: Timestamp) {
         if let Some(on) = &mut self.sampling.on {
             on.note_data(now);
-            on.stream.raw(bytes, at);
+            on.stream.raw(bytes, Moment { instant: now, at });
         }
         self.hand_on_seconds();
     }
@@ -96,6 +96,16 @@ impl Session {
                 frame.now = Some(second.measured);
                 self.frames.push_back(frame);
             }
+        }
+    }
+}
+
+impl On {
+    /// One that cannot be of this stream is no sign that samples come: a stream of nothing else dries up,
+    /// and is begun anew.
+    fn take_packet(&mut self, packet: &Packet, now: Moment) {
+        if self.stream.packet(packet.number, &packet.payload, now) {
+            self.note_data(now.instant);
         }
     }
 }

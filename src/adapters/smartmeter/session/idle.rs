@@ -243,17 +243,15 @@ impl Session {
             return None;
         }
         let hours = span.as_secs_f64() / 3600.0;
-        let flow = |one: Option<f64>, other: Option<f64>| {
-            let mean = one.zip(other).map_or(0.0, |(one, other)| (one + other) / 2.0) * hours;
-            (mean.max(0.0), (-mean).max(0.0))
+        let flow = |one: &Line, other: &Line| {
+            let (one, other) = one.active_w.zip(other.active_w)?;
+            let mean = f64::midpoint(one, other) * hours;
+            Some((mean.max(0.0), (-mean).max(0.0)))
         };
-        before.whole.active_w.zip(measured.whole.active_w)?;
-        let lines = [0, 1, 2];
-        Some(Energy::Flowed {
-            whole_wh: flow(before.whole.active_w, measured.whole.active_w),
-            lines_wh: lines
-                .map(|line| flow(before.lines[line].active_w, measured.lines[line].active_w)),
-        })
+        let whole_wh = flow(&before.whole, &measured.whole);
+        let lines_wh = [0, 1, 2].map(|line| flow(&before.lines[line], &measured.lines[line]));
+        let any = whole_wh.is_some() || lines_wh.iter().any(Option::is_some);
+        any.then_some(Energy::Flowed { whole_wh, lines_wh })
     }
 }
 

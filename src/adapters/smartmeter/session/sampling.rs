@@ -10,6 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use super::Session;
 use super::turns::By;
+use crate::adapters::smartmeter::arrivals::Moment;
 use crate::adapters::smartmeter::setup::Setup;
 use crate::adapters::smartmeter::stream::Stream;
 use crate::command::CommandError;
@@ -190,7 +191,7 @@ impl Session {
                 &setup,
                 self.context.waveforms.clone(),
                 &self.context.metrics,
-                at,
+                Moment { instant: now, at },
             ),
             began: now,
             framed: reply.framed,
@@ -258,11 +259,12 @@ impl Session {
             self.sampling.pause.reset();
             self.sampling.told = None;
         }
+        let moment = Moment { instant: now, at };
         for packet in &rest {
-            on.stream.packet(packet.number, &packet.payload, at);
+            on.stream.packet(packet.number, &packet.payload, moment);
         }
         self.decoder.set_raw(false);
-        let (summary, seconds) = on.stream.end(sent, at);
+        let (summary, seconds) = on.stream.end(sent, moment);
         self.hand_on(seconds);
         let serial = self.serial();
         let (frames, lost_packets, lost) =

@@ -6,6 +6,7 @@ use meter_protocols::smartmeter::{
     Conn, Decoder, Frame, Kind, Packet, Reorder, SampleReply, SampleRequest, StopSummary,
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::*;
 use crate::adapters::fleet::LinkId;
@@ -14,7 +15,10 @@ use crate::bus::Wave;
 use crate::metrics::Counter;
 
 const SERIAL: &str = "smartmeter001";
-const NOW: Timestamp = Timestamp(1_614_697_442_000);
+
+fn now() -> Moment {
+    Moment { instant: Instant::now(), at: Timestamp(1_614_697_442_000) }
+}
 
 /// One stream and what it has come to, in one window.
 struct Recording {
@@ -28,7 +32,7 @@ impl Recording {
         let waveforms = Waveforms::default();
         let queue = waveforms.subscribe(SERIAL, 10_000, Counter::default());
         let setup = Setup::new(&SERIAL.into(), &EntrySettings::adopted(LinkId(0)), reply, false);
-        let mut stream = Stream::begin(&setup, waveforms, &Metrics::default(), NOW);
+        let mut stream = Stream::begin(&setup, waveforms, &Metrics::default(), now());
         // It never ends.
         stream.windows = Windows::new(1e12, false);
         Recording { stream, sent: None, queue }
@@ -77,7 +81,7 @@ fn framed(name: &str, kind: Kind) -> Vec<Recording> {
             }
             Ok(Frame::Data(packet)) => {
                 let stream = &mut recordings.last_mut().unwrap().stream;
-                stream.packet(packet.number, &packet.payload, NOW);
+                stream.packet(packet.number, &packet.payload, now());
             }
             Ok(_) => {}
             Err(error) => panic!("{name}: {error}"),
@@ -161,7 +165,7 @@ fn recorded_packets_give_what_is_written_down() {
             assert_eq!(recording.gaps(), ranges);
         }
         let (sent, before) = (recording.sent, summary.lost_frames);
-        let (summary, _) = recording.stream.end(sent, NOW);
+        let (summary, _) = recording.stream.end(sent, now());
         assert_eq!(summary.lost_frames, before, "{name}: nothing is lost behind the last packet");
     }
 }
@@ -187,7 +191,7 @@ fn recorded_raw_streams_give_what_is_written_down() {
         [("sp_4k_raw.f32", Kind::PowerMeter, 4000), ("3p_8k_raw.f32", Kind::SmartMeter, 8000)]
     {
         let mut recording = Recording::begin(&layout_of(kind, rate, 1024));
-        capture(name).chunks(777).for_each(|bytes| recording.stream.raw(bytes, NOW));
+        capture(name).chunks(777).for_each(|bytes| recording.stream.raw(bytes, now()));
         assert_means(&recording, &expected(name));
         assert_eq!(recording.stream.summary().frames, expected(name)["samples"]);
     }
@@ -200,7 +204,7 @@ fn recorded_datagrams_give_what_is_written_down() {
     let mut recording = Recording::begin(&layout_of(Kind::SmartMeter, 4000, 504));
     let mut take = |reorder: &mut Reorder| {
         while let Some(packet) = reorder.next_packet() {
-            recording.stream.packet(packet.number, &packet.payload, NOW);
+            recording.stream.packet(packet.number, &packet.payload, now());
         }
     };
     for line in String::from_utf8(capture(name)).unwrap().lines() {

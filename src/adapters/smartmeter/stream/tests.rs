@@ -1,7 +1,13 @@
+//! What samples come to.
+
+mod arriving;
+
 use std::collections::VecDeque;
 use std::f64::consts::{PI, SQRT_2};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use tokio::time::{Duration, Instant};
 
 use super::*;
 use crate::adapters::smartmeter::Scales;
@@ -12,6 +18,20 @@ use crate::model::{Channel, DeviceId, Make, WaveChannel, WaveKind};
 
 const SERIAL: &str = "smartmeter001";
 const BEGIN: Timestamp = Timestamp(1_614_697_441_200);
+
+/// The moment of a time, by clocks that agree.
+fn moment(at: Timestamp) -> Moment {
+    static BEGUN: LazyLock<Instant> =
+        LazyLock::new(|| Instant::now() + Duration::from_secs(1 << 33));
+    let after = at.0 - BEGIN.0;
+    let span = Duration::from_millis(after.unsigned_abs());
+    Moment { instant: if after < 0 { *BEGUN - span } else { *BEGUN + span }, at }
+}
+
+/// When the streams begin.
+fn begun() -> Moment {
+    moment(BEGIN)
+}
 
 fn channels(lines: &[Channel], kinds: &[WaveKind]) -> Arc<[WaveChannel]> {
     let mut channels = Vec::new();
@@ -42,7 +62,7 @@ fn setup(channels: Arc<[WaveChannel]>, rate_hz: f64, packet_frames: u64) -> Setu
 }
 
 fn begin(setup: &Setup) -> Stream {
-    Stream::begin(setup, Waveforms::default(), &Metrics::default(), BEGIN)
+    Stream::begin(setup, Waveforms::default(), &Metrics::default(), begun())
 }
 
 /// One line of synthetic mains.
@@ -79,8 +99,8 @@ fn frames(phases: &[Phase], rate: f64, mains: f64, range: std::ops::Range<u64>) 
 }
 
 /// When frame `n` is sent.
-fn at(rate: f64, n: u64) -> Timestamp {
-    Timestamp(BEGIN.0 + (n as f64 / rate * 1000.0) as i64)
+fn at(rate: f64, n: u64) -> Moment {
+    moment(Timestamp(BEGIN.0 + (n as f64 / rate * 1000.0) as i64))
 }
 
 fn assert_near(is: Option<f64>, should: f64, share: f64) {
@@ -113,7 +133,7 @@ fn three_lines_give_every_line_and_the_sum_once_a_second() {
         }
         assert_eq!(seconds.len(), 2, "{rate} Hz");
         let flowed = |second: &Second| match second.measured.energy {
-            Some(Energy::Flowed { whole_wh, .. }) => whole_wh.0,
+            Some(Energy::Flowed { whole_wh: Some(whole_wh), .. }) => whole_wh.0,
             _ => 0.0,
         };
         // From the first frame on, also those before the first whole cycle.
@@ -144,9 +164,13 @@ fn a_reversed_clamp_gives_back_and_an_offset_stays_in() {
     assert!(measured.lines[1].active_w.unwrap() < 0.0);
     assert_near(measured.lines[2].voltage_v, 229.3_f64.hypot(40.0), 1e-3);
     assert_near(measured.lines[2].active_w, 229.3 * 0.12 * 0.5, 1e-2);
-    let Some(Energy::Flowed { whole_wh, lines_wh }) = measured.energy else { panic!("no energy") };
+    let Some(Energy::Flowed { whole_wh: Some(whole_wh), lines_wh: [_, Some(second), _] }) =
+        measured.energy
+    else {
+        panic!("no energy")
+    };
     let hours = 1.0 / 3600.0;
-    assert!(lines_wh[1].0 == 0.0 && (lines_wh[1].1 - 199.2 * hours).abs() < 1e-3, "{lines_wh:?}");
+    assert!(second.0 == 0.0 && (second.1 - 199.2 * hours).abs() < 1e-3, "{second:?}");
     assert!((whole_wh.0 - measured.whole.active_w.unwrap() * hours).abs() < 1e-3);
 }
 
@@ -156,7 +180,7 @@ fn factors_scale_samples_and_all_that_comes_of_them() {
     let queue = waveforms.subscribe(SERIAL, 100, Counter::default());
     let mut setup = setup(momentary(&[Channel::Line]), 4000.0, 128);
     setup.scales.line = (0.9, 2.0);
-    let mut stream = Stream::begin(&setup, waveforms, &Metrics::default(), BEGIN);
+    let mut stream = Stream::begin(&setup, waveforms, &Metrics::default(), begun());
     stream.raw(&frames(&HOUSE[..1], 4000.0, 50.0, 0..4100), at(4000.0, 4100));
     let measured = stream.take_seconds().remove(0).measured;
     assert_near(measured.whole.voltage_v, 230.1 * 0.9, 1e-3);
@@ -175,83 +199,6 @@ fn factors_scale_samples_and_all_that_comes_of_them() {
 }
 
 #[test]
-fn lost_packets_are_counted_left_out_and_are_steps_in_the_pieces() {
-    let waveforms = Waveforms::default();
-    let queue = waveforms.subscribe(SERIAL, 100, Counter::default());
-    let metrics = Metrics::default();
-    let setup = setup(momentary(&LINES), 4000.0, 42);
-    let mut stream = Stream::begin(&setup, waveforms, &metrics, BEGIN);
-    let mut seconds = Vec::new();
-    for number in (0..110).filter(|number| ![3, 7, 8].contains(number)) {
-        let payload = frames(&HOUSE, 4000.0, 50.0, number * 42..(number + 1) * 42);
-        stream.packet(number as u32, &payload, at(4000.0, (number + 1) * 42));
-        // Late and double ones change nothing.
-        stream.packet(2.min(number as u32), &payload, at(4000.0, (number + 1) * 42));
-        seconds.extend(stream.take_seconds());
-    }
-    let summary = stream.summary();
-    assert_eq!((summary.packets, summary.lost_packets, summary.lost_frames), (107, 3, 126));
-    assert_eq!(metrics.stream_lost_frames.get(), 126);
-    assert_near(Some(seconds[0].received), (4000.0 - 126.0) / 4000.0, 2e-3);
-    assert_near(seconds[0].measured.lines[0].voltage_v, 230.1, 5e-3);
-    let (summary, _) = stream.end(Some(112 * 42), at(4000.0, 4800));
-    assert_eq!((summary.lost_packets, summary.lost_frames), (5, 126 + 84));
-
-    let mut waves = VecDeque::new();
-    assert!(futures_util::FutureExt::now_or_never(queue.drain(&mut waves)).is_some());
-    let mut gaps = Vec::new();
-    let mut next = 0;
-    for wave in &waves {
-        match wave {
-            Wave::Begun(info) => assert_eq!(info.start, Timestamp(1_614_697_441_119)),
-            Wave::Piece(piece) => {
-                if piece.first != next {
-                    gaps.push((next, piece.first));
-                }
-                next = piece.end();
-            }
-            Wave::Ended(_, frames) => assert_eq!(*frames, 112 * 42),
-        }
-    }
-    assert_eq!(gaps, [(126, 168), (294, 378)]);
-    assert!(matches!(waves.back(), Some(Wave::Ended(..))));
-    assert_eq!(metrics.streams.get(), 0);
-}
-
-#[test]
-fn numbers_of_packets_wrap() {
-    let mut stream = begin(&setup(momentary(&[Channel::Line]), 2000.0, 1));
-    stream.next_packet = u32::MAX;
-    for number in [u32::MAX, 0, 2, 1] {
-        stream.packet(number, &[0; 8], BEGIN);
-    }
-    let summary = stream.summary();
-    assert_eq!((summary.packets, summary.lost_packets, summary.frames), (3, 1, 3));
-}
-
-#[test]
-fn a_burst_after_a_stall_is_late_but_for_its_end() {
-    let rate = 4000.0;
-    let mut stream = begin(&setup(momentary(&LINES), rate, 42));
-    let mut seconds = Vec::new();
-    for number in 0..3900 {
-        let payload = frames(&HOUSE, rate, 50.0, number * 42..(number + 1) * 42);
-        let end = (number + 1) * 42;
-        // From the end of the second second on everything waits for the network until second 40.1: 3.7 MB.
-        let now = if end > 8000 { at(rate, end.max(160_400)) } else { at(rate, end) };
-        stream.packet(number as u32, &payload, now);
-        seconds.extend(stream.take_seconds());
-    }
-    let late = seconds.iter().filter(|second| second.late).count();
-    assert_eq!((seconds.len(), late, stream.summary().lost_packets), (40, 36, 0));
-    assert!(seconds.is_sorted_by_key(|second| second.at));
-    for (n, second) in seconds.iter().enumerate() {
-        let off = second.at.0 - BEGIN.0 - (n as i64 + 1) * 1000;
-        assert!((-20..=20).contains(&off), "second {n} is off by {off} ms");
-    }
-}
-
-#[test]
 fn too_little_of_a_second_gives_its_energy_only() {
     let mut stream = begin(&setup(momentary(&LINES), 4000.0, 42));
     stream.raw(&frames(&HOUSE, 4000.0, 50.0, 0..800), at(4000.0, 800));
@@ -259,6 +206,7 @@ fn too_little_of_a_second_gives_its_energy_only() {
     assert_eq!(seconds.len(), 1);
     assert_eq!(seconds[0].measured.whole, Line::default());
     let Some(Energy::Flowed { whole_wh, .. }) = seconds[0].measured.energy else { panic!() };
+    let whole_wh = whole_wh.unwrap();
     assert_near(Some(whole_wh.0), 1113.28 * 0.2 / 3600.0, 1e-3);
 }
 
@@ -323,7 +271,29 @@ fn one_line_of_three_is_no_whole() {
     stream.raw(&frames(&HOUSE[1..2], 4000.0, 50.0, 0..4100), at(4000.0, 4100));
     let measured = stream.take_seconds().remove(0).measured;
     assert_line(&measured.lines[1], &HOUSE[1]);
-    assert_eq!((measured.whole, measured.energy), (Line::default(), None));
+    assert_eq!(measured.whole, Line::default());
+    // What has flowed there is known, and of the whole nothing.
+    let Some(Energy::Flowed { whole_wh: None, lines_wh: [None, Some(second), None] }) =
+        measured.energy
+    else {
+        panic!("{:?}", measured.energy)
+    };
+    assert_near(Some(second.0), 199.2 / 3600.0, 1e-2);
+}
+
+#[test]
+fn a_line_without_numbers_takes_only_its_own_energy_away() {
+    let mut bytes = frames(&HOUSE, 4000.0, 50.0, 0..4100);
+    for frame in bytes.chunks_exact_mut(24) {
+        frame[8..12].copy_from_slice(&f32::NAN.to_le_bytes());
+    }
+    let mut stream = begin(&setup(momentary(&LINES), 4000.0, 42));
+    stream.raw(&bytes, at(4000.0, 4100));
+    let measured = stream.take_seconds().remove(0).measured;
+    assert!(matches!(
+        measured.energy,
+        Some(Energy::Flowed { whole_wh: None, lines_wh: [Some(_), None, Some(_)] })
+    ));
 }
 
 #[test]
@@ -346,36 +316,6 @@ fn waves_sampled_too_seldom_give_no_reading() {
     assert_eq!((stream.take_seconds(), stream.summary().frames), (Vec::new(), 200));
 }
 
-#[test]
-fn messages_that_are_missing_show_in_the_time_they_were_sent() {
-    let mut stream = begin(&setup(momentary(&[Channel::Line]), 10.0, 1));
-    for n in (0..40).filter(|n| !(10..13).contains(n)) {
-        let sent = 1_614_697_441.0 + n as f64 / 10.0 + if n % 2 == 0 { 0.03 } else { 0.0 };
-        stream.values(&[230.0, 1.0], Some(sent), at(10.0, n));
-    }
-    // The meter's clock is set.
-    stream.values(&[230.0, 1.0], Some(1_714_697_441.0), at(10.0, 40));
-    stream.values(&[230.0], None, at(10.0, 41));
-    let summary = stream.summary();
-    assert_eq!((summary.frames, summary.lost_frames), (38, 3));
-}
-
-#[test]
-fn pieces_are_made_only_for_those_who_ask() {
-    let waveforms = Waveforms::default();
-    let setup = setup(momentary(&LINES), 4000.0, 42);
-    let mut stream = Stream::begin(&setup, waveforms.clone(), &Metrics::default(), BEGIN);
-    stream.raw(&frames(&HOUSE, 4000.0, 50.0, 0..1000), at(4000.0, 1000));
-    let queue = waveforms.subscribe(SERIAL, 100, Counter::default());
-    stream.raw(&frames(&HOUSE, 4000.0, 50.0, 1000..1500), at(4000.0, 1500));
-    drop(stream);
-    let mut waves = VecDeque::new();
-    assert!(futures_util::FutureExt::now_or_never(queue.drain(&mut waves)).is_some());
-    assert!(matches!(&waves[0], Wave::Begun(_)));
-    assert!(matches!(&waves[1], Wave::Piece(piece) if piece.first == 1000));
-    assert!(matches!(waves.back(), Some(Wave::Ended(_, 1500))));
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -383,12 +323,12 @@ proptest! {
     fn any_split_gives_the_same_seconds(cuts in prop::collection::vec(1..4000_usize, 1..60)) {
         let bytes = frames(&HOUSE, 1000.0, 50.0, 0..2300);
         let mut whole = begin(&setup(momentary(&LINES), 1000.0, 42));
-        whole.raw(&bytes, BEGIN);
+        whole.raw(&bytes, begun());
         let mut parts = begin(&setup(momentary(&LINES), 1000.0, 42));
         let mut left = bytes.as_slice();
         for cut in cuts.iter().cycle() {
             let (part, rest) = left.split_at((*cut).min(left.len()));
-            parts.raw(part, BEGIN);
+            parts.raw(part, begun());
             left = rest;
             if left.is_empty() {
                 break;
@@ -407,9 +347,9 @@ proptest! {
     fn no_input_panics(packets in prop::collection::vec((any::<u32>(), prop::collection::vec(any::<u8>(), 0..200)), 0..40)) {
         let mut stream = begin(&setup(momentary(&LINES), 8000.0, 42));
         for (number, payload) in &packets {
-            stream.packet(*number, payload, Timestamp(i64::from(*number)));
-            stream.raw(payload, Timestamp(-i64::from(*number)));
+            stream.packet(*number, payload, moment(Timestamp(i64::from(*number))));
+            stream.raw(payload, moment(Timestamp(-i64::from(*number))));
         }
-        let _ = stream.end(Some(u64::MAX), BEGIN);
+        let _ = stream.end(Some(u64::MAX), begun());
     }
 }
