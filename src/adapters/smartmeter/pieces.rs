@@ -71,8 +71,8 @@ impl Pieces {
             serial = &*self.serial,
             told_hz = self.info.rate_hz,
             pace_hz = (pace_hz * 10.0).round() / 10.0,
-            "samples come at another rate than the meter has told: their times, the frequency and integrated \
-             energy are off by as much"
+            "samples come at another rate than the meter has told: times and integrated energy follow it from now on, \
+             the frequency is off by as much"
         );
     }
 

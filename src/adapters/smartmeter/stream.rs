@@ -256,6 +256,7 @@ impl Stream {
         self.metrics.stream_frames.add(frames);
         if let Some(pace) = self.arrivals.saw(self.next, now.instant) {
             self.pieces.tell_of_pace(pace);
+            self.columns.follow(pace);
         }
         self.pieces.add(first, &self.samples[known..]);
         self.measure(first, known / width, now);

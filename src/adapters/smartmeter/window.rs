@@ -22,6 +22,8 @@ pub(super) struct Columns {
     whole: bool,
     width: usize,
     rate_hz: f64,
+    /// At which frames really come: how long one lasts where power becomes energy.
+    pace_hz: f64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,12 +56,17 @@ impl Columns {
             [1, 2, 3].map(|number| line(Channel::L(number)))
         };
         let whole = single || lines.iter().all(|line| !line.is_empty());
-        Columns { lines, single, whole, width: channels.len().max(1), rate_hz }
+        Columns { lines, single, whole, width: channels.len().max(1), rate_hz, pace_hz: rate_hz }
     }
 
     /// Samples in a frame.
     pub(super) fn width(&self) -> usize {
         self.width
+    }
+
+    /// Frames come at another rate than was told.
+    pub(super) fn follow(&mut self, pace_hz: f64) {
+        self.pace_hz = pace_hz;
     }
 
     /// How many frames are looked back at.
@@ -166,7 +173,7 @@ impl Window {
     }
 
     fn flowed(&self, columns: &Columns, lines: &[Line; 3], whole: &Line) -> Option<Energy> {
-        let hours = self.frames as f64 / columns.rate_hz / 3600.0;
+        let hours = self.frames as f64 / columns.pace_hz / 3600.0;
         let ways = |watts: f64| ((watts * hours).max(0.0), (-watts * hours).max(0.0));
         let whole_wh = whole.active_w.filter(|_| columns.whole).map(ways);
         let line = |line: &Line| line.active_w.filter(|_| !columns.single).map(ways);

@@ -25,12 +25,14 @@ impl Clerk<'_> {
             Some(_) => return,
         };
         let is_over = timed.as_ref().is_ok_and(|timed| timed.is_over(Timestamp::now().seconds()));
-        let mut is_taken = false;
+        // Whether the gateway has it done, and whether a meter sees to it.
+        let (mut is_taken, mut is_heard) = (false, false);
         if received.retained {
             self.tell_left(received);
         } else {
             for meter in &meters {
                 if timed.is_ok() && self.hears_itself(meter, name.is_none()) {
+                    is_heard = true;
                     continue;
                 }
                 is_taken = timed.is_ok() && name.is_some();
@@ -39,7 +41,7 @@ impl Clerk<'_> {
             }
         }
         // As a meter does with one that is too old; what was taken here is nobody else's.
-        if (received.retained || received.to_retain) && (is_over || is_taken) {
+        if (received.retained || received.to_retain) && (is_over && !is_heard || is_taken) {
             self.router.out.retain(&received.topic, TimedSwitch::OVER).await;
         }
     }

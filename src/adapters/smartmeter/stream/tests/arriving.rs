@@ -145,3 +145,26 @@ fn pieces_are_made_only_for_those_who_ask() {
     assert!(matches!(&waves[1], Wave::Piece(piece) if piece.first == 1000));
     assert!(matches!(waves.back(), Some(Wave::Ended(_, 1500))));
 }
+
+#[test]
+fn energy_goes_by_the_rate_at_which_samples_really_come() {
+    let told = setup(channels(&[Channel::Line], &[WaveKind::Active]), 100.0, 10);
+    let mut stream = begin(&told);
+    let payload: Vec<u8> = 3600_f32.to_le_bytes().repeat(10);
+    let mut wh = [0.0; 2];
+    for number in 0..5400_u64 {
+        // 90 a second: a tenth of the time is missing until that is known, after two minutes.
+        let now = at(90.0, (number + 1) * 10);
+        stream.packet(number as u32, &payload, now);
+        for second in stream.take_seconds() {
+            let Some(Energy::Flowed { whole_wh: Some((taken, _)), .. }) = second.measured.energy
+            else {
+                panic!("{second:?}")
+            };
+            wh[usize::from(number >= 2700)] += taken;
+        }
+    }
+    // Each half lasts 300 s, at one Wh a second.
+    assert!((280.0..298.0).contains(&wh[0]), "{wh:?}");
+    assert_near(Some(wh[1]), 300.0, 0.01);
+}
