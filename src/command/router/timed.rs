@@ -24,7 +24,7 @@ impl Clerk<'_> {
             Some(_) => return,
         };
         let is_over = timed.as_ref().is_ok_and(|timed| timed.is_over(Timestamp::now().seconds()));
-        let mut is_taken = false;
+        let mut is_ours = received.retained;
         if received.retained {
             self.tell_left(received);
         } else {
@@ -32,13 +32,14 @@ impl Clerk<'_> {
                 if timed.is_ok() && self.hears_itself(meter, name.is_none()) {
                     continue;
                 }
-                is_taken = timed.is_ok() && name.is_some();
+                is_ours = true;
                 self.desk.switch_in_time(meter, timed.clone()).await;
                 tokio::task::yield_now().await;
             }
         }
-        // As a meter does with one that is too old; what was taken here is nobody else's.
-        if (received.retained || received.to_retain) && (is_over || is_taken) {
+        // As a meter does with one that is too old. What was taken here for one meter is nobody else's.
+        let is_taken = received.to_retain && name.is_some() && timed.is_ok();
+        if (received.retained || received.to_retain) && is_ours && (is_over || is_taken) {
             self.router.out.retain(&received.topic, TimedSwitch::OVER).await;
         }
     }
