@@ -104,6 +104,12 @@ impl Waveforms {
             || nameless.any(is_heard)
     }
 
+    /// The meter of this name is known before it streams: by what is kept of earlier runs, or because it was
+    /// heard. It may have been given another name since.
+    pub fn know(&self, name: &Arc<str>, serial: &Arc<str>) {
+        self.0.write().know(name, serial);
+    }
+
     /// The stream of this meter that runs now.
     pub fn running(&self, whose: &Whose) -> Option<Arc<StreamInfo>> {
         let all = self.0.read();
@@ -151,14 +157,21 @@ impl Exchange {
             || self.nameless.contains_key(&wave.stream().name)
     }
 
+    /// Who waits for the name waits for this meter from now on.
+    fn know(&mut self, name: &Arc<str>, serial: &Arc<str>) {
+        self.names.insert(Arc::clone(name), Arc::clone(serial));
+        if let Some(waiting) = self.nameless.remove(name) {
+            self.meters.entry(Arc::clone(serial)).or_default().subscribers.extend(waiting);
+        }
+    }
+
     fn note(&mut self, serial: &str, wave: &Wave) {
         let stream = wave.stream();
         let serial: Arc<str> = serial.into();
-        let meter = self.meters.entry(Arc::clone(&serial)).or_default();
-        if let Some(waiting) = self.nameless.remove(&stream.name) {
-            self.names.insert(Arc::clone(&stream.name), Arc::clone(&serial));
-            meter.subscribers.extend(waiting);
+        if self.nameless.contains_key(&stream.name) {
+            self.know(&stream.name, &serial);
         }
+        let meter = self.meters.entry(Arc::clone(&serial)).or_default();
         meter.running = match wave {
             Wave::Ended(..) => None,
             Wave::Begun(_) | Wave::Piece(_) => Some(Arc::clone(stream)),
@@ -260,5 +273,19 @@ mod tests {
         assert_eq!(heard(&queue).await, ["begun", "ended", "begun"]);
         let second = waves.subscribe_to(&whose, 8, Counter::default());
         assert_eq!(heard(&second).await, ["begun"]);
+    }
+
+    #[tokio::test]
+    async fn who_is_known_from_before_is_the_one_whatever_others_are_called() {
+        let waves = Waveforms::default();
+        let whose = Whose::Name("mains".into());
+        let queue = waves.subscribe_to(&whose, 8, Counter::default());
+        waves.know(&"mains".into(), &"a".into());
+        assert_eq!(waves.serial(&whose).as_deref(), Some("a"));
+        assert!(waves.wanted("a") && !waves.wanted("b"));
+        waves.send("b", &Wave::Begun(stream(7, "mains")));
+        waves.send("a", &Wave::Begun(stream(8, "house")));
+        assert_eq!(heard(&queue).await, ["begun"]);
+        assert_eq!(waves.running(&whose).map(|stream| stream.id), Some(8));
     }
 }

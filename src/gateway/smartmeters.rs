@@ -52,7 +52,8 @@ impl Smartmeters {
         let (operator, jobs) = Operator::new(switchboard.clone());
         let reach = switchboard.clone();
         routes.add_reaching(Make::Smartmeter, jobs, Arc::new(move |serial| reach.reaches(serial)));
-        let roster = Roster::new(plan.entries.clone(), left.owners(&plan.meters));
+        let owners = left.owners(&plan.meters);
+        let roster = Roster::new(plan.entries.clone(), owners, waveforms.clone());
         let (adapter, mailbox, changes) =
             Adapter::new(plan.meters.clone(), ledger, metrics.clone());
         let told = Told::default();

@@ -42,7 +42,8 @@ impl DeviceState {
         DeviceState::Movement,
     ];
 
-    fn as_str(self) -> &'static str {
+    /// The end of the topic, below `state`.
+    pub fn as_str(self) -> &'static str {
         match self {
             DeviceState::Sample => "sample",
             DeviceState::Info => "info",

@@ -360,6 +360,10 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
             ],
         ),
         (
+            &smartmeter("{mqtt: embedded}", "    channels: {t1: {name: x, multiplier: 2}}\n"),
+            &[("5:30", "t1 is a temperature")],
+        ),
+        (
             &(smartmeter("{connect: a}", "    stream: {relay: 127.0.0.1:5432}\n")
                 + "  - name: other\n    kind: smartmeter\n    link: {connect: b}\n    stream: {relay: 127.0.0.1:5432}\n"),
             &[("9:14", "127.0.0.1:5432 is taken by 127.0.0.1:5432")],

@@ -1,5 +1,7 @@
 //! A simulated SmartMeter samples: ffmpeg reads from the relay, files are written, `record` is obeyed.
 
+mod renamed;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;

@@ -1,23 +1,23 @@
 //! One SmartMeter or PowerMeter: from what was measured to readings, with the state that outlives the
 //! process.
 
+mod limits;
 mod scaled;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use self::scaled::{factors, scaled};
-use super::counted::{self, Counted, PerChannel, Source};
+use super::counted::{self, Counted, PerChannel};
 use super::measured::{Energy, Frame, Line, Measured, Presence};
 use super::sensors::{self, CHANNELS, Known, PROBE};
 use super::unit::{EnergyUnit, Evidence};
 use crate::adapters::fleet::{self, Heard, Kept, MeterSettings, Standing};
 use crate::config::meter::Kind;
 use crate::model::{
-    Channel, Correction, CorrectionKind, Device, Make, Milli, Model, Quantity, Reading, ReadingSet,
-    Sensor, Timestamp, Value,
+    Channel, Correction, Device, Make, Milli, Model, Quantity, Reading, ReadingSet, Sensor,
+    Timestamp, Value,
 };
 
 /// A meter that has been heard at least once.
@@ -117,7 +117,7 @@ impl fleet::Meter for Meter {
             frame.past.iter().map(|(at, one)| (*at, scaled(one, &self.settings))).collect();
         for (_, measured) in &past {
             self.state.known.note(measured);
-            counts.push(self.count_flow(measured, at));
+            counts.push(self.count_flow(measured, at, &mut corrections));
         }
         let now = frame.now.as_ref().map(|now| scaled(now, &self.settings));
         let now = now.map(|measured| {
@@ -222,7 +222,7 @@ impl Meter {
             _ => None,
         };
         let Some((source, wh)) = counted::told(energy, unit) else {
-            return self.count_flow(measured, at);
+            return self.count_flow(measured, at, corrections);
         };
         let factors = factors(&self.settings);
         let limits = self.limits(source, at, factors);
@@ -240,10 +240,20 @@ impl Meter {
     }
 
     /// Adds integrated powers, where the measurement has some and nobody counts better.
-    fn count_flow(&mut self, measured: &Measured, at: Timestamp) -> Totals {
+    fn count_flow(
+        &mut self,
+        measured: &Measured,
+        at: Timestamp,
+        corrections: &mut Vec<Correction>,
+    ) -> Totals {
         let mut totals = [(None, None); 4];
         let Some(Energy::Flowed { whole_wh, lines_wh }) = measured.energy else { return totals };
         let factors = factors(&self.settings);
+        let [a, b, c] = lines_wh;
+        if let Some(jump) = self.flows_too_much([whole_wh, a, b, c], at, factors) {
+            corrections.extend(Some(jump).filter(|one| self.is_worth_telling(0, one, at)));
+            return totals;
+        }
         if self.state.counted.flow(whole_wh, lines_wh, at, factors) {
             let flows = std::iter::once(whole_wh).chain(lines_wh);
             for ((place, one), flow) in totals.iter_mut().enumerate().zip(flows) {
@@ -275,36 +285,6 @@ impl Meter {
                 "the unit of its energy was found out by its power: from here on it counts"
             );
         }
-    }
-
-    /// The most that each channel can have counted since it was counted last, thousandths of a Wh by the
-    /// meter's count.
-    ///
-    /// A net export makes a SmartMeter's energy jump by 455.4 Wh, which any power ceiling lets pass after a
-    /// minute; so a step is held against the powers that were seen meanwhile as well.
-    fn limits(&self, source: Source, at: Timestamp, factors: [f64; 4]) -> [u64; 4] {
-        let waited = at.since(self.state.counted.at());
-        let hours = (waited + MARGIN).as_secs_f64() / 3600.0;
-        let ceiling = self.settings.power_ceiling_w * hours + ROUNDED_WH;
-        let is_watched = waited < WATCHED && self.state.counted.source() == Some(source);
-        std::array::from_fn(|place| {
-            let seen = self.peaks[place].filter(|_| is_watched);
-            let seen = seen.map_or(f64::INFINITY, |peak| 2.0 * peak * hours + UNSEEN_WH);
-            (ceiling.min(seen) * 1000.0 / factors[place]) as u64
-        })
-    }
-
-    /// A meter behind a solar inverter jumps all day.
-    fn is_worth_telling(&mut self, place: usize, correction: &Correction, at: Timestamp) -> bool {
-        if correction.kind != CorrectionKind::Jumped {
-            return true;
-        }
-        let told = &mut self.told[place];
-        let is_due = told.is_none_or(|told| at.since(told) >= TOLD_AGAIN);
-        if is_due {
-            *told = Some(at);
-        }
-        is_due
     }
 
     fn readings(&self, measured: &Measured, at: Timestamp, totals: &Totals) -> ReadingSet {
@@ -360,17 +340,6 @@ fn quadrant(line: &Line, given: bool, leads: bool) -> Option<f64> {
     let is_it = (line.active_w.unwrap_or(0.0) < 0.0, reactive < 0.0) == (given, leads);
     Some(if is_it { reactive.abs() } else { 0.0 })
 }
-
-/// A meter stores its energy every 19 s.
-const MARGIN: Duration = Duration::from_secs(20);
-/// What is told in hundredths of a kWh may be late by as much, twice.
-const ROUNDED_WH: f64 = 20.0;
-/// So long are the powers between two energies believed to tell all.
-const WATCHED: Duration = Duration::from_secs(300);
-/// What may have flowed between two powers, unseen.
-const UNSEEN_WH: f64 = 100.0;
-/// How often a jump of the same counter is told.
-const TOLD_AGAIN: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::adapters::fleet::{LinkId, MeterSettings};
+use crate::bus::Waveforms;
 use crate::config::meter::{EnergySource, EnergyUnit};
 use crate::config::stream::Stream;
 use crate::model::{Channel, DeviceId};
@@ -74,14 +75,25 @@ pub(crate) struct Roster(Arc<Mutex<Places>>);
 struct Places {
     entries: Vec<Arc<EntrySettings>>,
     taken_by: Vec<Option<Arc<str>>>,
+    /// Where samples go: who wants those of an entry is told whose they are.
+    waveforms: Waveforms,
 }
 
 impl Roster {
     /// `owners`: who has each entry before anybody was heard.
-    pub(crate) fn new(entries: Vec<Arc<EntrySettings>>, owners: Vec<Option<Arc<str>>>) -> Roster {
+    pub(crate) fn new(
+        entries: Vec<Arc<EntrySettings>>,
+        owners: Vec<Option<Arc<str>>>,
+        waveforms: Waveforms,
+    ) -> Roster {
         let mut taken_by = owners;
         taken_by.resize(entries.len(), None);
-        Roster(Arc::new(Mutex::new(Places { entries, taken_by })))
+        for (entry, owner) in entries.iter().zip(&taken_by) {
+            if let Some(owner) = owner {
+                waveforms.know(&entry.name, owner);
+            }
+        }
+        Roster(Arc::new(Mutex::new(Places { entries, taken_by, waveforms })))
     }
 
     /// The entry of a device that was heard on `link`.
@@ -105,8 +117,13 @@ impl Roster {
         };
         match own.or_else(namesake).or_else(free) {
             Some(place) => {
-                places.taken_by[place] = Some(serial.into());
-                Arc::clone(&places.entries[place])
+                let entry = Arc::clone(&places.entries[place]);
+                if own.is_none() {
+                    let serial: Arc<str> = serial.into();
+                    places.waveforms.know(&entry.name, &serial);
+                    places.taken_by[place] = Some(serial);
+                }
+                entry
             }
             None => Arc::new(EntrySettings::adopted(link)),
         }
@@ -119,6 +136,7 @@ pub(crate) const POLL: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::Whose;
 
     #[test]
     fn a_name_holds_everywhere_and_the_first_to_come_takes_what_is_free() {
@@ -132,10 +150,14 @@ mod tests {
             entry("old", None, 0),
         ];
         let owners = vec![Some("smartmeter001".into()), None, Some("gone".into())];
-        let roster = Roster::new(entries, owners);
+        let waveforms = Waveforms::default();
+        let roster = Roster::new(entries, owners, waveforms.clone());
         assert_eq!(&*roster.entry("smartmeter001", LinkId(1)).name, "mains");
         assert_eq!(&*roster.entry("powermeter01", LinkId(1)).name, "plug");
         assert_eq!(&*roster.entry("powermeter02", LinkId(1)).name, "");
         assert_eq!(&*roster.entry("powermeter02", LinkId(0)).name, "");
+        let whose = |name: &str| waveforms.serial(&Whose::Name(name.into()));
+        assert_eq!(whose("mains").as_deref(), Some("smartmeter001"));
+        assert_eq!(whose("plug").as_deref(), Some("powermeter01"));
     }
 }

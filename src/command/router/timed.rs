@@ -25,8 +25,7 @@ impl Clerk<'_> {
             Some(_) => return,
         };
         let is_over = timed.as_ref().is_ok_and(|timed| timed.is_over(Timestamp::now().seconds()));
-        // Whether the gateway has it done, and whether a meter sees to it.
-        let (mut is_taken, mut is_heard) = (false, false);
+        let mut is_ours = received.retained;
         if received.retained {
             self.tell_left(received);
         } else {
@@ -35,13 +34,14 @@ impl Clerk<'_> {
                     is_heard = true;
                     continue;
                 }
-                is_taken = timed.is_ok() && name.is_some();
+                is_ours = true;
                 self.desk.switch_in_time(meter, timed.clone()).await;
                 tokio::task::yield_now().await;
             }
         }
-        // As a meter does with one that is too old; what was taken here is nobody else's.
-        if (received.retained || received.to_retain) && (is_over && !is_heard || is_taken) {
+        // As a meter does with one that is too old. What was taken here for one meter is nobody else's.
+        let is_taken = received.to_retain && name.is_some() && timed.is_ok();
+        if (received.retained || received.to_retain) && is_ours && (is_over || is_taken) {
             self.router.out.retain(&received.topic, TimedSwitch::OVER).await;
         }
     }

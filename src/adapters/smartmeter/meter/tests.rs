@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::adapters::fleet::{ChannelSettings, DEFAULT_POWER_CEILING_W, LinkId, Meter as _};
-use crate::model::{Latest, Sum};
+use crate::model::{CorrectionKind, Latest, Sum};
 
 fn settings(multipliers: &[(Channel, f64)]) -> MeterSettings {
     let channel = |(channel, multiplier): &(Channel, f64)| {
@@ -209,6 +209,27 @@ fn multipliers_scale_a_line_and_the_sum_with_it() {
     assert_eq!((all["l1 pplus"].as_str(), all["line pplus"].as_str()), ("1800", "1613"));
     assert_eq!((all["l1 irms"].as_str(), all["line irms"].as_str()), ("8", "9.5"));
     assert_eq!((all["l1 pplus Wh"].as_str(), all["line pplus Wh"].as_str()), ("120", "160"));
+}
+
+#[test]
+fn no_power_makes_a_total_jump() {
+    let mut run = Run::new(Model::Powermeter, &[]);
+    let flowed = |wh: f64| Measured {
+        energy: Some(Energy::Flowed { whole_wh: (wh, 0.0), lines_wh: [(0.0, 0.0); 3] }),
+        ..Measured::default()
+    };
+    run.hear(5, flowed(1.0));
+    // 100 GW for five seconds, before and after something was counted.
+    for _ in 0..2 {
+        let heard = run.hear(5, flowed(1.4e8));
+        assert_eq!(values(&heard.set).len(), 0);
+        assert_eq!(run.meter.state().counted.totals(0).0, Some(Milli(1000)));
+    }
+    assert_eq!(values(&run.hear(5, flowed(1.0)).set)["line pplus Wh"], "2");
+    let mut run = Run::new(Model::Powermeter, &[]);
+    let heard = run.hear(5, flowed(1.4e8));
+    assert_eq!((heard.corrections.len(), heard.corrections[0].kind), (1, CorrectionKind::Jumped));
+    assert_eq!(heard.corrections[0].after, 140_000_000);
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(super) struct Device {
     unanswered: u32,
     /// It is to be asked at once.
     curious: bool,
+    /// It was asked which of the two it is.
+    asked_kind: bool,
     gone: bool,
 }
 
@@ -78,6 +80,7 @@ impl Device {
             asked: None,
             unanswered: 0,
             curious: false,
+            asked_kind: false,
             gone: false,
         }
     }
@@ -103,7 +106,10 @@ impl Device {
                 self.kind = self.kind.or(looks.kind);
                 self.measurement = Some(*measurement);
             }
-            Sampled::Sampling(on) => self.sampling = on,
+            Sampled::Sampling(on) => {
+                self.sampling = on;
+                self.powers = None;
+            }
             Sampled::Other => {}
         }
     }
@@ -114,6 +120,8 @@ impl Device {
         // That it is there is said now and then, whatever comes of its samples.
         let is_due = self.said.is_none_or(|said| now.duration_since(said) >= AGAIN);
         (self.sampling, self.news) = (true, is_due);
+        // Its samples tell what flows meanwhile.
+        self.powers = None;
     }
 
     /// It said how it is.
@@ -121,8 +129,11 @@ impl Device {
         self.spoke(now);
         self.sampling = sampling.unwrap_or(self.sampling);
         self.relay = relay.or(self.relay);
-        if relay.is_some() {
-            self.kind = Some(Kind::PowerMeter);
+        match relay {
+            Some(_) => self.kind = Some(Kind::PowerMeter),
+            // Who says how it is and has no relay.
+            None if sampling.is_some() => self.kind = self.kind.or(Some(Kind::SmartMeter)),
+            None => {}
         }
     }
 
@@ -147,6 +158,11 @@ impl Device {
         }
     }
 
+    /// What it is by a connection of its own, if it has one.
+    pub(super) fn is_surely(&mut self, connected: Option<Kind>) {
+        self.kind = connected.or(self.kind);
+    }
+
     /// How it is may have changed.
     pub(super) fn look_again(&mut self, now: Instant) {
         self.curious = true;
@@ -169,7 +185,7 @@ impl Device {
         }
         let may_arrive = is_known || now.duration_since(self.since) >= HOLD;
         let first = self.measurement.is_some() || self.sampling;
-        if !self.arrived && first && may_arrive {
+        if !self.arrived && first && may_arrive && self.has_shown_its_kind(now) {
             self.arrived = true;
             self.relay = self.relay.or(self.relay_before);
             // A plug says how its relay is.
@@ -177,6 +193,8 @@ impl Device {
             due.push(Due::Arrived(self.kind()));
         }
         if !self.arrived {
+            let ask = first && may_arrive && !std::mem::replace(&mut self.asked_kind, true);
+            due.extend((ask && !self.is_kind_known()).then_some(Due::Ask));
             return due;
         }
         if std::mem::take(&mut self.news) {
@@ -193,6 +211,20 @@ impl Device {
             due.push(Due::Ask);
         }
         due
+    }
+
+    /// Whether its samples are anybody's business.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.arrived
+    }
+
+    fn is_kind_known(&self) -> bool {
+        self.kind.is_some() || Kind::of_name(&self.name).is_some()
+    }
+
+    /// What it is taken for at first holds for its commands: who samples is asked, and has some time.
+    fn has_shown_its_kind(&self, now: Instant) -> bool {
+        self.is_kind_known() || now.duration_since(self.since) >= HOLD + AGAIN
     }
 
     /// What it looks like; its name tells where its messages do not.
@@ -213,6 +245,8 @@ impl Device {
             let energy = energy(&measurement, kind, entry.energy_unit)
                 .filter(|_| entry.energy != EnergySource::Integrated);
             if connected.is_some() {
+                // What flows meanwhile is told by the connection.
+                self.powers = None;
                 return Measured { energy, ..Measured::default() };
             }
             let measured = measured(&measurement, kind);
@@ -315,3 +349,6 @@ const SOON: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_secs(30);
 /// A name that was heard once and never again.
 const LOST: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -268,7 +268,8 @@ impl Reader {
         device.sensed(temperature, now);
         if state == DeviceState::Temperature && temperature.is_none() {
             let said = crate::log::shortened(&String::from_utf8_lossy(payload));
-            self.say_once(name, &format!("the temperature of a device cannot be read: {said:?}"));
+            let words = format!("the temperature of a device cannot be read: {said:?}");
+            self.say_once(&format!("{name}/{}", state.as_str()), &words);
         }
     }
 
@@ -285,8 +286,10 @@ impl Reader {
             }
             InfoMessage::Stream(sample) => {
                 device.streamed(now);
-                let (name, kind) = (Arc::clone(device.name()), device.kind());
-                self.work.push(Work::Streamed(name, kind, sample));
+                if device.has_arrived() {
+                    let (name, kind) = (Arc::clone(device.name()), device.kind());
+                    self.work.push(Work::Streamed(name, kind, sample));
+                }
             }
             _ => {}
         }
@@ -302,6 +305,7 @@ impl Reader {
             self.devices.remove(name);
             return;
         }
+        device.is_surely(elsewhere.connected(name));
         for due in device.due(now, is_known) {
             self.work.push(match due {
                 Due::Arrived(kind) => {

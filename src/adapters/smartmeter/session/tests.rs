@@ -38,7 +38,7 @@ impl Stage {
             peer: "192.0.2.7:54321".into(),
             serial_line: false,
             listens: false,
-            roster: Roster::new(vec![Arc::new(entry)], Vec::new()),
+            roster: Roster::new(vec![Arc::new(entry)], Vec::new(), Waveforms::default()),
             waveforms: Waveforms::default(),
             metrics: metrics.clone(),
             told: Told::default(),
