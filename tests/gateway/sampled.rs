@@ -207,6 +207,38 @@ async fn raw_samples_on_the_link_and_powers_are_read_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_line_of_three_counts_its_energy_and_its_recording_is_ended_with_the_gateway() {
+    let stream = "rate: 4000, measures: \"v,i_L2\", record: {directory: recordings}";
+    let more = "    energy: integrated\n";
+    let house = House::start(SmartKind::SmartMeter, SmartManners::default(), stream, more).await;
+    let counted = |message: &crate::subscriber::Message| {
+        let value: Value = serde_json::from_str(&message.payload).ok()?;
+        let is_it = message.topic == "powermeter/mains/state/channels";
+        (is_it && value["l2"]["energy"].as_f64()? > 0.0).then_some(value)
+    };
+    let all = &house.heard.messages;
+    let measured = all.until("energy of a line", |all| all.iter().find_map(counted)).await;
+    assert_true(&measured["l2"], &house.levels()[1]);
+    // Nothing is said of what nobody samples.
+    for channel in ["line", "l1", "l3"] {
+        let told = &measured[channel];
+        assert!(told["energy"].is_null() && told["power"].is_null(), "{channel}: {told}");
+    }
+    let House { gateway, _site: site, .. } = house;
+    gateway.until_metric("meterbridge_recorded_bytes_total", |count| count > 0).await;
+    gateway.stop().await;
+    let directory = site.path().join("data/recordings");
+    let sides = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let sides: Vec<_> =
+        sides.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
+    assert_eq!(sides.len(), 1, "{sides:?}");
+    let side: Value = serde_json::from_slice(&std::fs::read(&sides[0]).unwrap()).unwrap();
+    assert_eq!(side["ended"], "the gateway stopped");
+    let wav = std::fs::metadata(sides[0].with_extension("wav")).unwrap().len();
+    assert_eq!(wav, 512 + side["frames"].as_u64().unwrap() * 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn samples_by_messages_become_measurements_too() {
     let site = Site::new(
         "\n  - name: mains\n    kind: smartmeter\n    link: {mqtt: embedded}\n    \

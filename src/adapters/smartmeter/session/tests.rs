@@ -15,7 +15,7 @@ use crate::command::{Answer, CommandError};
 use crate::config::stream::Stream;
 use crate::metrics::Metrics;
 use crate::model::Timestamp;
-use meter_protocols::smartmeter::{Command, Kind};
+use meter_protocols::smartmeter::{Command, Kind, Packet};
 
 const INFO: &str = r#"{"cmd":"info","type":"smartmeter","version":"2.2","name":"smartmeter001","state":"idle","energy":"[1.5, 2.5, 3.5]"}"#;
 const SAMPLES: &str = r#"{"error":false,"cmd":"sample","measures":"v,i,v,i,v,i","chunksize":1008,"samplingrate":4000,"conn_type":"TCP","measurements":6,"prefix":true,"flowCtr":false,"unit":"V,mA,V,mA,V,mA","startTs":"1.0"}"#;
@@ -279,6 +279,29 @@ fn no_samples_between_two_lives_are_lost_to_silence() {
     assert_eq!(stage.sent().last().unwrap(), r#"{"cmd":"stop"}"#);
     stage.line(r#"{"error":true,"cmd":"stop"}"#);
     assert_eq!(stage.metrics.streams.get(), 0);
+}
+
+#[test]
+fn packets_that_cannot_be_of_the_stream_are_no_stream() {
+    let mut stage = Stage::known(Some(Stream::default()));
+    stage.sent();
+    stage.line(SAMPLES);
+    let packet = |number| {
+        let mut bytes = Vec::new();
+        Packet { number, payload: vec![0; 1008] }.encode(&mut bytes);
+        bytes
+    };
+    stage.bytes(&packet(5));
+    let mut sent = Vec::new();
+    for number in 0..110 {
+        // The first ones are old, and no meter is as far as the others say.
+        let number = if number < 5 { number } else { number + 1_000_000 };
+        stage.bytes(&packet(number));
+        stage.pass(Duration::from_millis(100));
+        sent.extend(stage.sent());
+    }
+    assert!(sent.contains(&r#"{"cmd":"stop"}"#.to_owned()), "{sent:?}");
+    assert_eq!((stage.metrics.streams.get(), stage.metrics.stream_packets.get()), (0, 1));
 }
 
 #[test]
