@@ -5,6 +5,7 @@
 //! arrived, how late, and what the gateway took of processor and memory. Load, gateway and client
 //! share the machine.
 
+mod loaded;
 mod process;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use loaded::{Usage, message};
 use meter_protocols::brultech::{Format, Packet};
 use meterbridge::model::{Channel, Make, Quantity, SensorId};
 use process::Process;
@@ -57,7 +59,7 @@ fn run(scenario: &Scenario) {
     let counter_ids: HashMap<[u8; 32], u16> =
         (0..scenario.meters).map(|meter| (counter_id(meter), meter)).collect();
     let subscriber = subscribe(&gateway.broker);
-    let idle = gateway.usage();
+    let idle = Usage::of(&gateway.process);
 
     let begin = Instant::now();
     let listening = {
@@ -67,7 +69,7 @@ fn run(scenario: &Scenario) {
     let sent = send(scenario, &gateway.meters, &count);
     let mut received = listening.join().expect("the subscriber does not panic");
     let elapsed = begin.elapsed();
-    let usage = gateway.usage();
+    let usage = Usage::of(&gateway.process);
 
     let packets = u64::from(scenario.meters) * scenario.packets;
     let mut late: Vec<u64> = received
@@ -226,23 +228,6 @@ fn listen(
     received
 }
 
-/// Topic, payload and whole length of the PUBLISH at the beginning of `bytes`. Those of QoS 1
-/// cannot come: the subscription is for QoS 0.
-fn message(bytes: &[u8]) -> Option<(&[u8], &[u8], usize)> {
-    let (mut length, mut place) = (0_usize, 1);
-    loop {
-        let byte = *bytes.get(place)?;
-        length |= usize::from(byte & 0x7F) << (7 * (place - 1));
-        place += 1;
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    let body = bytes.get(place..place + length)?;
-    let topic = 2 + usize::from(u16::from_be_bytes([*body.first()?, *body.get(1)?]));
-    Some((body.get(2..topic)?, body.get(topic..)?, place + length))
-}
-
 fn sequence(
     topic: &[u8],
     payload: &[u8],
@@ -261,11 +246,6 @@ struct Gateway {
     meters: String,
 }
 
-struct Usage {
-    cpu: Duration,
-    memory_mb: f64,
-}
-
 impl Gateway {
     fn start() -> Gateway {
         let dir = tempfile::tempdir().expect("a scratch directory");
@@ -278,15 +258,5 @@ impl Gateway {
         let meters = log.address("meters may dial in").to_string();
         log.drain();
         Gateway { process, broker, meters }
-    }
-
-    /// Processor time and resident memory.
-    fn usage(&self) -> Usage {
-        let stat = self.process.proc("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
-        let ticks = |place: usize| fields.get(place).and_then(|field| field.parse().ok());
-        // utime and stime, in hundredths of a second on every Linux there is.
-        let ticks: u64 = ticks(12).unwrap_or(0) + ticks(13).unwrap_or(0);
-        Usage { cpu: Duration::from_millis(ticks * 10), memory_mb: self.process.memory_mb() }
     }
 }

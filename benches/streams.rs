@@ -9,6 +9,7 @@
 
 #[path = "streams/device.rs"]
 mod device;
+mod loaded;
 mod process;
 #[path = "streams/readings.rs"]
 mod readings;
@@ -18,6 +19,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use device::{Device, Kind};
+use loaded::Usage;
 use process::Process;
 use readings::Readings;
 
@@ -82,7 +84,7 @@ fn run(scenario: &Scenario) {
     let seconds = setting("METERBRIDGE_SECONDS").unwrap_or(scenario.seconds);
     let gateway = Gateway::start(&kinds);
     let readings = Readings::subscribe(gateway.broker);
-    let idle = gateway.usage();
+    let idle = Usage::of(&gateway.process);
     let mut devices: Vec<Device> = (kinds.iter().enumerate())
         .map(|(number, kind)| Device::dial(gateway.meters, *kind, number + 1))
         .collect();
@@ -91,9 +93,9 @@ fn run(scenario: &Scenario) {
         assert!(start.elapsed() < Duration::from_secs(60), "every meter is told to sample");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let (begin, before) = (Instant::now(), gateway.usage());
+    let (begin, before) = (Instant::now(), Usage::of(&gateway.process));
     let worst = send(&mut devices, Duration::from_secs(seconds), scenario.stall);
-    let (elapsed, usage) = (begin.elapsed(), gateway.usage());
+    let (elapsed, usage) = (begin.elapsed(), Usage::of(&gateway.process));
     let sent: Vec<(u64, u64)> = devices.iter().map(Device::sent).collect();
     let (packets, frames) = sent.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     let taken = gateway.wait_for("meterbridge_stream_frames_total", frames);
@@ -149,11 +151,6 @@ struct Gateway {
     meters: SocketAddr,
 }
 
-struct Usage {
-    cpu: Duration,
-    memory_mb: f64,
-}
-
 impl Gateway {
     /// An entry for each meter.
     fn start(kinds: &[Kind]) -> Gateway {
@@ -175,16 +172,6 @@ impl Gateway {
         let meters = log.address("meters may dial in");
         log.drain();
         Gateway { process, broker, web, meters }
-    }
-
-    /// Processor time and resident memory.
-    fn usage(&self) -> Usage {
-        let stat = self.process.proc("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
-        let ticks = |place: usize| fields.get(place).and_then(|field| field.parse().ok());
-        // utime and stime, in hundredths of a second on every Linux there is.
-        let ticks: u64 = ticks(12).unwrap_or(0) + ticks(13).unwrap_or(0);
-        Usage { cpu: Duration::from_millis(ticks * 10), memory_mb: self.process.memory_mb() }
     }
 
     /// One of the gateway's numbers.

@@ -6,6 +6,7 @@ mod fluksometers;
 mod port;
 mod smartmeters;
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -67,17 +68,21 @@ pub async fn run(
         let simulator = simulator::run(simulation, direction, shutdown.clone());
         simulators.spawn("simulated gem", simulator);
     }
-    let stop = shutdown.clone();
-    simulators.spawn("simulated p1", async move {
-        port.run(stop).await;
-        Ok::<(), std::convert::Infallible>(())
-    });
+    spawn(&mut simulators, "simulated p1", port.run(shutdown.clone()));
     fluksometers.spawn(&mut simulators, &addresses, &shutdown).await?;
     smartmeters.spawn(&mut simulators, &addresses, &shutdown).await?;
     print(&advice(&addresses));
     let ended = gateway.run(shutdown).await;
     simulators.finish(Duration::from_secs(6)).await;
     Ok(ended?)
+}
+
+/// Has a simulated meter work until it is stopped.
+fn spawn(group: &mut Group, name: &str, work: impl Future<Output = ()> + Send + 'static) {
+    group.spawn(name, async move {
+        work.await;
+        Ok::<(), Infallible>(())
+    });
 }
 
 /// The demo's own entry: any free port, so that it never meets a configured one.

@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::loaded::message;
+
 /// What was heard of each meter.
 pub(crate) struct Readings(Arc<Mutex<HashMap<String, Heard>>>);
 
@@ -72,20 +74,4 @@ fn listen(mut stream: TcpStream, heard: &Mutex<HashMap<String, Heard>>) {
         buffer.copy_within(begin..end, 0);
         held = end - begin;
     }
-}
-
-/// Topic, payload and whole length of the PUBLISH at the beginning of `bytes`.
-fn message(bytes: &[u8]) -> Option<(&[u8], &[u8], usize)> {
-    let (mut length, mut place) = (0_usize, 1);
-    loop {
-        let byte = *bytes.get(place)?;
-        length |= usize::from(byte & 0x7F) << (7 * (place - 1));
-        place += 1;
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    let body = bytes.get(place..place + length)?;
-    let topic = 2 + usize::from(u16::from_be_bytes([*body.first()?, *body.get(1)?]));
-    Some((body.get(2..topic)?, body.get(topic..)?, place + length))
 }

@@ -81,6 +81,7 @@ fn objection(options: &SimulateOptions) -> Option<String> {
 fn manners(options: &MannersOptions) -> Manners {
     Manners {
         one_packet: options.one_packet,
+        linger: None,
         slow: options.slow.unwrap_or_default(),
         late: options.late.map(|delay| (EVERY_TENTH, delay)),
         silent: options.silent,

@@ -157,12 +157,19 @@ fn explain(kind: &Kind, path: &KeyPath, quoted: bool) -> String {
             None => format!("unknown key; known here: {}", known.join(", ")),
         },
         Kind::UnknownVariant(word, known) => {
-            let near = nearest(word, known);
+            let near = other_name(word, known).or_else(|| nearest(word, known));
             let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             format!("\"{word}\" is not one of {}{hint}", known.join(", "))
         }
         other => other.to_string(),
     }
+}
+
+/// The kind of a meter that somebody calls by its model, or by what its port is called.
+fn other_name<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let (_, kind) = KINDS.iter().find(|(begin, _)| word.starts_with(begin))?;
+    known.iter().find(|known| *known == kind).copied()
 }
 
 /// The known word a person most likely meant; `None` when nothing comes near.
@@ -191,6 +198,7 @@ fn wanted(expected: &str) -> &str {
         "u32" => "a whole number from 0 to 4294967295",
         "u64" | "usize" => "a whole number, 0 or more",
         "f32" | "f64" => "a number",
+        "a tuple of size 2" => "two whole numbers, such as [0, 3]",
         other if other.starts_with("struct ") => "a section (keys below it)",
         other => other.strip_prefix("enum ").map_or(other, |_| "one word"),
     }
@@ -231,6 +239,18 @@ fn is_secret(path: &KeyPath) -> bool {
     })
 }
 
+/// How names of meters begin, and the kind of these.
+const KINDS: [(&str, &str); 9] = [
+    ("powermeter", "smartmeter"),
+    ("gem", "brultech"),
+    ("greeneye", "brultech"),
+    ("ecm", "brultech"),
+    ("flm", "fluksometer"),
+    ("flukso", "fluksometer"),
+    ("dsmr", "p1"),
+    ("esmr", "p1"),
+    ("tic", "p1"),
+];
 const LONGEST_SHOWN: usize = 60;
 const LIKE_ENOUGH: f64 = 0.72;
 

@@ -50,7 +50,7 @@ pub struct HexId(pub [u8; 16]);
 pub(super) struct Network(pub(super) IpNet);
 
 /// One entry of [`Addresses`].
-struct Address(SocketAddr);
+pub(super) struct Address(pub(super) SocketAddr);
 
 impl FromStr for Address {
     type Err = String;

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::duration;
+use super::scalar::Address;
 use super::size::ByteSize;
 
 /// What a SmartMeter or PowerMeter is to sample.
@@ -30,6 +31,7 @@ pub struct Stream {
     /// `[k, n]`: only in seconds where Unix time mod n is k.
     pub slot: Option<(u32, u32)>,
     /// Hands the samples on over TCP, to any number of readers.
+    #[serde(deserialize_with = "address")]
     pub relay: Option<SocketAddr>,
     /// Writes them to disk.
     pub record: Option<Record>,
@@ -105,6 +107,11 @@ pub struct Record {
     pub keep_free: ByteSize,
     /// What the meter's files may take; above it the oldest go. 0: no limit but `keep_free`.
     pub size: ByteSize,
+}
+
+/// An address to listen on, spelled as everywhere else.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    Ok(Option::<Address>::deserialize(deserializer)?.map(|Address(address)| address))
 }
 
 impl Default for Stream {

@@ -1,7 +1,6 @@
 //! The demo's Fluksometers: an FLM02 whose own broker the gateway dials, and an FLM03 that reports to
 //! the gateway's.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -70,11 +69,7 @@ impl Fluksometers {
             (None, None) => None,
         };
         for simulator in [Some(self.second), third].into_iter().flatten() {
-            let run = simulator.run(stop.clone());
-            group.spawn("simulated fluksometer", async move {
-                run.await;
-                Ok::<(), Infallible>(())
-            });
+            super::spawn(group, "simulated fluksometer", simulator.run(stop.clone()));
         }
         Ok(())
     }

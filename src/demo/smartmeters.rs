@@ -1,7 +1,6 @@
 //! The demo's SmartMeter, which the gateway dials and whose samples it takes, and a PowerMeter that
 //! publishes to the gateway's broker.
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -81,11 +80,7 @@ impl Smartmeters {
             (None, None) => None,
         };
         for simulator in [Some(self.smartmeter), powermeter].into_iter().flatten() {
-            let run = simulator.run(stop.clone());
-            group.spawn("simulated smartmeter", async move {
-                run.await;
-                Ok::<(), Infallible>(())
-            });
+            super::spawn(group, "simulated smartmeter", simulator.run(stop.clone()));
         }
         Ok(())
     }

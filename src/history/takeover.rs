@@ -2,13 +2,14 @@
 //! of the same readings. Nothing that was recorded beside them is given up.
 
 use meter_protocols::flukso::tmpo::{self, Block, BlockError, span};
-use rusqlite::{TransactionBehavior, params};
+use rusqlite::{OptionalExtension, TransactionBehavior, params};
 use serde::Deserialize;
 
 use super::cells::Shape;
 use super::plan::Planner;
 use super::query::View;
 use super::recorder::{apply, published};
+use super::summary::Summary;
 use super::{BlockKey, History, HistoryError, Published, Tail};
 use crate::model::{SensorId, Timestamp};
 
@@ -158,24 +159,23 @@ fn shape(block: &Block) -> Shape {
 }
 
 impl View<'_> {
+    /// A block above the lowest level may have been merged here, of as much as had come when its window
+    /// was over. So it is named by the window that its last reading lies in: a meter looks for what ends
+    /// later than the block that is named to it, and would keep the rest of the larger window back.
     fn last_taken(&self) -> rusqlite::Result<Tail> {
-        let last = self
-            .listed_taken()?
-            .into_iter()
-            .max_by_key(|tail| (tail.rid, tail.bid + span(tail.level), tail.level));
-        Ok(last.unwrap_or_default())
-    }
-
-    fn listed_taken(&self) -> rusqlite::Result<Vec<Tail>> {
-        let Some(row) = self.row() else { return Ok(Vec::new()) };
-        let mut list = self.connection().prepare_cached(
-            "SELECT rid, level, bid FROM history_block
-             WHERE sensor = ?1 AND retired IS NULL AND taken = 1",
+        let Some(row) = self.row() else { return Ok(Tail::default()) };
+        let mut last = self.connection().prepare_cached(
+            "SELECT rid, level, bid, summary FROM history_block
+             WHERE sensor = ?1 AND retired IS NULL AND taken = 1
+             ORDER BY rid DESC, bid + (1 << level) DESC, level DESC LIMIT 1",
         )?;
-        let rows = list.query_map(params![row], |row| {
-            Ok(Tail { rid: row.get(0)?, level: row.get(1)?, bid: row.get(2)? })
-        })?;
-        rows.collect()
+        let found = last.query_row(params![row], |row| {
+            let tail = Tail { rid: row.get(0)?, level: row.get(1)?, bid: row.get(2)? };
+            Ok((tail, row.get::<_, Vec<u8>>(3)?))
+        });
+        let Some((tail, summary)) = found.optional()? else { return Ok(Tail::default()) };
+        let reached = Summary::decode(&summary).map(|summary| tmpo::window(8, summary.tail.at));
+        Ok(reached.map_or(tail, |bid| Tail { level: 8, bid, ..tail }))
     }
 }
 

@@ -44,12 +44,23 @@ pub(super) fn publish(
 
 const SAMPLE_EVERY_MS: u128 = 5000;
 
+/// A SmartMeter publishes the same keys on such topics. That it is ours is told by their order, which no
+/// device has: `energy` behind `volt`, or `current` behind `volt` while there is no energy yet.
 fn write_sample(sum: &Sum, text: &mut String, at: Timestamp) {
+    let (current, volt) = (sum.current.map(Milli::hundredths), sum.volt.map(Milli::hundredths));
     let mut object = Object::open(text);
     object.field("power", sum.power.hundredths());
-    object.optional("current", sum.current.map(Milli::hundredths));
-    object.optional("volt", sum.volt.map(Milli::hundredths));
-    object.optional("energy", sum.energy.map(Milli::per_thousand));
+    match sum.energy {
+        Some(energy) => {
+            object.optional("current", current);
+            object.optional("volt", volt);
+            object.field("energy", energy.per_thousand());
+        }
+        None => {
+            object.optional("volt", volt);
+            object.optional("current", current);
+        }
+    }
     object.field("ts", format_args!("\"{}\"", at.seconds()));
     object.close();
 }

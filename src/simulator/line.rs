@@ -75,6 +75,8 @@ impl Line {
         let piece = self.outgoing.next(now)?;
         if let Some((station, packet)) = piece.packet {
             self.note_packet(station, packet, now);
+        } else if self.manners.linger.is_some() && self.closes.is_some() {
+            self.closes = Some(now);
         }
         Some(piece.bytes)
     }
@@ -89,7 +91,7 @@ impl Line {
             }
         });
         if self.manners.one_packet && self.closes.is_none() {
-            self.closes = Some(now + LINGER);
+            self.closes = Some(now + self.manners.linger.unwrap_or(LINGER));
         }
     }
 

@@ -5,8 +5,11 @@ use std::time::Duration;
 /// What is not as it should be; nothing by default. All of it combines.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Manners {
-    /// Each packet has a connection of its own, which is closed 50 ms after it.
+    /// Each packet has a connection of its own.
     pub one_packet: bool,
+    /// How long such a connection stays open after its packet, 50 ms unless given. Where it is given, the
+    /// first answer ends it as well.
+    pub linger: Option<Duration>,
     /// Answers come so late.
     pub slow: Duration,
     /// Of so many answers of a meter one comes so late, and those to later commands come behind it.

@@ -326,6 +326,18 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         ),
         (&smartmeter("{mqtt: \"mqtt://nas\"}", ""), &[("4:12", "write embedded")]),
         (
+            &smartmeter("{connect: meter}", "    stream: {slot: 3, relay: here}\n"),
+            &[
+                ("5:14", "slot: expected two whole numbers, such as [0, 3], found 3"),
+                ("5:23", "\"here\" is not an address to listen on: write ADDRESS:PORT"),
+            ],
+        ),
+        (
+            &smartmeter("{connect: meter}", "").replace("kind: smartmeter", "kind: PowerMeter"),
+            &[("3:11", "did you mean `smartmeter`?")],
+        ),
+        (&meter("").replace("brultech", "gem"), &[("3:11", "did you mean `brultech`?")]),
+        (
             &smartmeter("{mqtt: embedded}", "    poll: 5s\n    stream: {rate: 20}\n"),
             &[("5:5", "leave poll out"), ("6:5", "write over: mqtt")],
         ),

@@ -169,6 +169,10 @@ async fn a_name_outlives_a_restart_and_a_sudden_end_until_the_file_is_edited() {
     process.dial().await.send(&bytes(&gem_ch1(100, 36_000, 0))).await;
     stage.subscriber.packets("house", 1).await;
     stage.done("rename", json!({"from": GEM, "to": "main"})).await;
+    // The answer says that the name is kept. What was retained under the old one goes right behind it, and
+    // is on disk when something later is.
+    stage.subscriber.until(&availability("house"), "").await;
+    Sender::new(process.broker, "marker").await.send("test/later", "x", true).await;
     process.kill().await;
 
     for (n, name) in [(1, "main"), (2, "main")] {

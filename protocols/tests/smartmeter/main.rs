@@ -3,6 +3,7 @@
 // Outside of the test functions themselves the lints take this for production code.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod alike;
 mod captures;
 mod dialogs;
 mod mqtt;

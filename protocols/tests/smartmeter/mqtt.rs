@@ -6,6 +6,7 @@ use meter_protocols::smartmeter::mqtt::{
 use meter_protocols::smartmeter::{Kind, Layout, Quantity, Values, Version};
 use serde_json::{Value, json};
 
+use crate::alike::alike;
 use crate::capture;
 
 fn measured(one: &Measurement, wants: &Value) -> Value {
@@ -57,24 +58,6 @@ fn meaning(topic: &str, payload: &[u8], wants: &Value) -> Value {
             _ => Value::Null,
         },
         _ => Value::Null,
-    }
-}
-
-fn alike(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .all(|(key, value)| right.get(key).is_some_and(|one| alike(value, one)))
-        }
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(l, r)| alike(l, r))
-        }
-        (Value::Number(left), Value::Number(right)) => {
-            (left.as_f64().unwrap() - right.as_f64().unwrap()).abs() < 1e-4
-        }
-        _ => left == right,
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meter_protocols::brultech::{Line, Packet, Step, TextReading, Timing};
+use meter_protocols::brultech::{ExchangeError, Line, Packet, Reply, Step, TextReading, Timing};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
@@ -99,12 +99,7 @@ impl Voice {
             }
             Step::Wait(None) => std::future::pending().await,
             Step::Done(outcome) => {
-                self.switchboard.set_owed(&self.connection, self.line.owed());
-                if let Some(Asked { outcome: told, packet_of }) = self.asked.take() {
-                    let answered = outcome.map(|reply| Answered { reply, packet_of });
-                    // Whoever asked may have given up since.
-                    let _ = told.send(answered.map_err(Failure::Exchange));
-                }
+                self.done(outcome);
                 None
             }
             Step::Idle => {
@@ -114,6 +109,15 @@ impl Voice {
                 self.begin(exchange);
                 None
             }
+        }
+    }
+
+    fn done(&mut self, outcome: Result<Reply, ExchangeError>) {
+        self.switchboard.set_owed(&self.connection, self.line.owed());
+        if let Some(Asked { outcome: told, packet_of }) = self.asked.take() {
+            let answered = outcome.map(|reply| Answered { reply, packet_of });
+            // Whoever asked may have given up since.
+            let _ = told.send(answered.map_err(Failure::Exchange));
         }
     }
 
@@ -133,6 +137,12 @@ impl Voice {
 
 impl Drop for Voice {
     fn drop(&mut self) {
+        // A module may hang up with its answer, and both are read in one go.
+        if self.line.is_out()
+            && let Step::Done(outcome) = self.line.step(self.now())
+        {
+            self.done(outcome);
+        }
         let failure = if self.line.is_out() { Failure::CutOff } else { Failure::NotSent };
         self.line.cancel(self.now());
         self.switchboard.set_owed(&self.connection, self.line.owed());

@@ -1,4 +1,9 @@
+#[path = "../../../protocols/tests/smartmeter/alike.rs"]
+mod alike;
+
 use super::*;
+
+use self::alike::alike;
 
 const CAPTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/protocols/tests/captures/smartmeter");
 
@@ -13,25 +18,6 @@ fn decoded(name: &str, bytes: &[u8], options: &SmartmeterOptions) -> (Vec<Value>
     let lines = String::from_utf8(out).unwrap();
     let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     (lines, String::from_utf8(err).unwrap())
-}
-
-/// Equal, with one in the last of four decimals allowed.
-fn alike(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .all(|(key, one)| right.get(key).is_some_and(|other| alike(one, other)))
-        }
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(l, r)| alike(l, r))
-        }
-        (Value::Number(left), Value::Number(right)) => {
-            (left.as_f64().unwrap() - right.as_f64().unwrap()).abs() < 1.01e-4
-        }
-        _ => left == right,
-    }
 }
 
 #[test]

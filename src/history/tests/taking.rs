@@ -49,6 +49,23 @@ async fn a_block_of_the_meter_wins_and_nothing_beside_it_is_lost() {
 }
 
 #[tokio::test]
+async fn a_meter_is_asked_for_what_a_merged_block_does_not_have() {
+    let id = device(vec![counter(5)]).sensors[0].id;
+    let mut bench = Bench::new(10);
+    // Then the gateway was off until the larger window was over.
+    bench.history.take_over(key(id, 8, BEGIN), packed(&[(1, 1), (200, 2)])).await.unwrap();
+    bench.tick(BEGIN + 4096 + 20);
+    let keys = bench.history.sync(id, Tail::default()).unwrap();
+    assert_eq!(keys, vec![key(id, 12, BEGIN)]);
+    let last = bench.history.last_stored(id).unwrap();
+    assert_eq!(last, Tail { rid: 0, level: 8, bid: BEGIN });
+    // With the rest of it the next question begins behind that.
+    bench.history.take_over(key(id, 8, BEGIN + 3840), packed(&[(4000, 3)])).await.unwrap();
+    let last = bench.history.last_stored(id).unwrap();
+    assert_eq!(last, Tail { rid: 0, level: 8, bid: BEGIN + 3840 });
+}
+
+#[tokio::test]
 async fn what_was_live_in_an_open_block_yields_to_the_meters_block() {
     let device = device(vec![counter(4)]);
     let id = device.sensors[0].id;

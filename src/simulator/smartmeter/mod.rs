@@ -9,11 +9,13 @@
 //!   `streaming.rs`: a stream from begin to end
 //! * `commands.rs`, `change.rs`, `sample.rs`: what it answers; `settings.rs`: what it keeps; `info.rs`,
 //!   `talk.rs`, `say.rs`: the lines that it writes; `topics.rs`: the same over MQTT
-//! * `run.rs`, `wire.rs`, `mqtt.rs`: the ways to it
+//! * `run.rs`, `wire.rs`, `dialling.rs`, `mqtt.rs`: the ways to it; `clock.rs`: its time
 
 mod change;
+mod clock;
 mod commands;
 mod device;
+mod dialling;
 mod info;
 mod layout;
 mod listening;

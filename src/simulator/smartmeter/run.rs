@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Clock;
 use super::device::{Out, Role, SmartDevice};
+use super::dialling::Dialling;
 use super::mqtt::{self, Message};
 use super::wire::{Backlog, Pace, carry, carry_serial};
 use super::{Port, SmartKind, SmartSimulator, Station};
 use crate::broker::Login;
-use crate::model::Timestamp;
 use crate::simulator::watched::Watched;
 use crate::task::Group;
 
@@ -90,25 +91,16 @@ async fn work(station: Station, login: Option<Login>) {
 }
 
 /// Everything that a restart ends.
-struct Life {
-    meter: Watched<SmartDevice>,
+pub(super) struct Life {
+    pub(super) meter: Watched<SmartDevice>,
     clock: Clock,
-    events: mpsc::Sender<Event>,
-    group: Group,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) group: Group,
     wires: BTreeMap<u64, Arc<Backlog>>,
     next_id: u64,
     udp: Option<UdpSocket>,
     outbox: Option<mpsc::Sender<Message>>,
-    dialling: Dialling,
-}
-
-/// The way to the stream server.
-#[derive(Debug, Default)]
-struct Dialling {
-    target: Option<(String, u16)>,
-    under_way: bool,
-    connection: Option<u64>,
-    next: f64,
+    pub(super) dialling: Dialling,
 }
 
 /// Where the meter listens for commands, and for readers of its stream.
@@ -223,20 +215,10 @@ impl Life {
             }
             Event::Closed(id) => {
                 self.wires.remove(&id);
-                if self.dialling.connection == Some(id) {
-                    self.dialling.connection = None;
-                    self.dialling.next = now + self.redial();
-                }
+                self.no_longer_dialled(id, now);
                 self.meter.update(|device| device.closed(id, now));
             }
-            Event::Dialled(stream) => {
-                self.dialling.under_way = false;
-                self.dialling.next = now + self.redial();
-                if let Some(stream) = stream {
-                    let peer = stream.peer_addr().ok();
-                    self.dialling.connection = self.connected(stream, peer, Role::Commands);
-                }
-            }
+            Event::Dialled(stream) => self.dialled(stream, now),
             Event::Broker(true) => self.meter.update(|device| {
                 if !device.on_mqtt {
                     device.mqtt_connected(now);
@@ -253,7 +235,7 @@ impl Life {
     }
 
     /// A connection begins, if there is room; else it ends without a byte.
-    fn connected(
+    pub(super) fn connected(
         &mut self,
         stream: TcpStream,
         peer: Option<SocketAddr>,
@@ -272,46 +254,6 @@ impl Life {
         let carried = carry(stream, id, backlog, pace, self.events.clone());
         spawn(&mut self.group, &format!("connection {id}"), carried);
         Some(id)
-    }
-
-    fn redial(&self) -> f64 {
-        self.meter.look(|device| device.manners.redial.as_secs_f64())
-    }
-
-    /// Dials the stream server when it is time to, and says when it is again.
-    fn dial(&mut self, now: f64) -> f64 {
-        let (target, is_busy) =
-            self.meter.look(|device| (device.stream_target(), device.is_sampling()));
-        if target != self.dialling.target {
-            self.dialling.target.clone_from(&target);
-            self.dialling.next = now;
-        }
-        let Some((host, port)) = target else { return f64::INFINITY };
-        if self.dialling.under_way || self.dialling.connection.is_some() || is_busy {
-            return f64::INFINITY;
-        }
-        if self.dialling.next > now {
-            return self.dialling.next;
-        }
-        self.dialling.under_way = true;
-        let events = self.events.clone();
-        spawn(&mut self.group, "dialling", async move {
-            let stream = timeout(DIAL, TcpStream::connect((host.as_str(), port))).await;
-            if !matches!(stream, Ok(Ok(_))) {
-                tracing::debug!(host, port, "the stream server is not there");
-            }
-            // If nobody hears it, the meter is off.
-            let _ = events.send(Event::Dialled(stream.ok().and_then(Result::ok))).await;
-        });
-        f64::INFINITY
-    }
-}
-
-impl SmartDevice {
-    /// The stream server that it was told of.
-    fn stream_target(&self) -> Option<(String, u16)> {
-        let port = self.settings.stream_port.unwrap_or(self.manners.stream_port);
-        (self.settings.stream_server != "-").then(|| (self.settings.stream_server.clone(), port))
     }
 }
 
@@ -359,41 +301,20 @@ fn udp(to: SocketAddr) -> Option<UdpSocket> {
     Some(socket)
 }
 
-fn spawn(group: &mut Group, name: &str, task: impl Future<Output = ()> + Send + 'static) {
+pub(super) fn spawn(
+    group: &mut Group,
+    name: &str,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
     group.spawn(name, async move {
         task.await;
         Ok::<(), Infallible>(())
     });
 }
 
-/// Seconds since 1970 that never go back.
-#[derive(Debug, Clone)]
-struct Clock {
-    begin: Instant,
-    unix: f64,
-}
-
-impl Clock {
-    fn new() -> Clock {
-        Clock { begin: Instant::now(), unix: Timestamp::now().0 as f64 / 1000.0 }
-    }
-
-    fn now(&self) -> f64 {
-        self.unix + self.begin.elapsed().as_secs_f64()
-    }
-
-    /// At most a day ahead.
-    fn instant(&self, at: f64) -> Instant {
-        let ahead = (at - self.now()).clamp(0.0, 86_400.0);
-        Instant::now() + Duration::from_secs_f64(ahead)
-    }
-}
-
 /// The serial line, among connections.
 const SERIAL: u64 = 0;
 /// Bytes that a reader is behind before the meter keeps what is for him.
 const ROOM: usize = 262_144;
-/// How long a stream server is waited for; a real meter waits for less.
-const DIAL: Duration = Duration::from_secs(2);
 /// Events that wait.
 const WAITING: usize = 256;

@@ -21,7 +21,8 @@ pub(super) enum Sampled {
 pub(super) struct Looks {
     /// Which of the two sends such.
     pub(super) kind: Option<Kind>,
-    /// It is written as this gateway and its kin write theirs: `energy` behind `volt`.
+    /// It is written as this gateway and its kin write theirs: `energy` behind `volt`, and without an
+    /// energy `current` behind `volt`, or one of the two alone.
     pub(super) is_gateways: bool,
 }
 
@@ -67,9 +68,13 @@ fn looks(keys: &Map<String, Value>) -> Looks {
         Some(Value::Number(_)) => Some(Kind::PowerMeter),
         _ => place("p_l1").map(|_| Kind::SmartMeter),
     };
-    let energy_last =
-        place("energy").is_some_and(|energy| place("volt").is_none_or(|volt| volt < energy));
-    Looks { kind, is_gateways: energy_last && !is_plug }
+    let is_gateways = match (place("current"), place("volt"), place("energy")) {
+        (_, volt, Some(energy)) => volt.is_none_or(|volt| volt < energy),
+        (Some(current), Some(volt), None) => volt < current,
+        // A device always tells both.
+        _ => true,
+    };
+    Looks { kind, is_gateways: is_gateways && !is_plug }
 }
 
 /// Without values that no house has: a message may say anything.
@@ -130,10 +135,17 @@ mod tests {
         for ours in [
             r#"{"power":5,"current":0.1,"volt":230,"energy":1.5,"ts":"1700000000"}"#,
             r#"{"power":5,"energy":1.5,"ts":"1700000000"}"#,
+            // Before a total is known.
+            r#"{"power":5,"volt":230,"current":0.1,"ts":"1700000000"}"#,
+            r#"{"power":5,"volt":230,"ts":"1700000000"}"#,
+            r#"{"power":5,"ts":"1700000000"}"#,
         ] {
             let Sampled::Measurement(_, looks) = sampled(ours.as_bytes()) else { panic!() };
-            assert!(looks.is_gateways);
+            assert!(looks.is_gateways, "{ours}");
         }
+        let old = r#"{"power":5,"current":0.1,"volt":230,"ts":"1700000000"}"#;
+        let Sampled::Measurement(_, looks) = sampled(old.as_bytes()) else { panic!() };
+        assert!(!looks.is_gateways, "a device without a count of energy");
     }
 
     #[test]

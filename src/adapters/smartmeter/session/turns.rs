@@ -261,10 +261,17 @@ impl Session {
     }
 }
 
-/// Why the device did not do it, in its own words.
+/// Why the device did not do it, in its own words. About samples it has none: it refuses these commands
+/// while it is idle (protocol note, sections 2.5 and 4.5).
 fn refusal(reply: &Reply) -> String {
     let words = reply.message.as_deref().filter(|words| !words.trim().is_empty());
-    words.map_or_else(|| "the meter refused it, and did not say why".to_owned(), str::to_owned)
+    words.map_or_else(
+        || match reply.cmd.as_deref() {
+            Some("stop" | "cts" | "reqSamples") => "the meter does not sample".to_owned(),
+            _ => "the meter refused it, and did not say why".to_owned(),
+        },
+        str::to_owned,
+    )
 }
 
 /// Another client's half line can make a device stand still for so long.
