@@ -257,7 +257,7 @@ mod tests {
             peer: "192.0.2.7:54321".into(),
             serial_line: false,
             listens: false,
-            roster: Roster::new(Vec::new(), Vec::new()),
+            roster: Roster::new(Vec::new(), Vec::new(), Waveforms::default()),
             waveforms: Waveforms::default(),
             metrics: Metrics::default(),
             told: Told::default(),

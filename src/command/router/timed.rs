@@ -31,7 +31,6 @@ impl Clerk<'_> {
         } else {
             for meter in &meters {
                 if timed.is_ok() && self.hears_itself(meter, name.is_none()) {
-                    is_heard = true;
                     continue;
                 }
                 is_ours = true;

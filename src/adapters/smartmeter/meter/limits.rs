@@ -44,10 +44,10 @@ impl Meter {
     }
 
     /// What is to be told of integrated powers that are more than the power ceiling allows, Wh taken and given
-    /// back by channel: nothing of them is counted. A message may say any power.
+    /// back by channel (`None` where it is not known): nothing of them is counted. A message may say any power.
     pub(super) fn flows_too_much(
         &self,
-        flows: [(f64, f64); 4],
+        flows: [Option<(f64, f64)>; 4],
         at: Timestamp,
         factors: [f64; 4],
     ) -> Option<Correction> {
@@ -55,7 +55,7 @@ impl Meter {
         let span = at.since(self.state.counted.at()).min(longest) + MARGIN;
         let ceiling = self.settings.power_ceiling_w * span.as_secs_f64() / 3600.0;
         let published = |place: usize| {
-            let (taken, given) = flows[place];
+            let (taken, given) = flows[place].unwrap_or_default();
             taken.max(given) * factors[place]
         };
         let place = (0..CHANNELS.len()).find(|place| published(*place) > ceiling)?;

@@ -215,7 +215,7 @@ fn multipliers_scale_a_line_and_the_sum_with_it() {
 fn no_power_makes_a_total_jump() {
     let mut run = Run::new(Model::Powermeter, &[]);
     let flowed = |wh: f64| Measured {
-        energy: Some(Energy::Flowed { whole_wh: (wh, 0.0), lines_wh: [(0.0, 0.0); 3] }),
+        energy: Some(Energy::Flowed { whole_wh: Some((wh, 0.0)), lines_wh: [None; 3] }),
         ..Measured::default()
     };
     run.hear(5, flowed(1.0));

@@ -30,7 +30,7 @@ impl Run {
 
 const MESSAGE: &str = r#"{"power":720,"current":3.1,"volt":230,"ts":"1700000000"}"#;
 const FLOWED: Option<Energy> =
-    Some(Energy::Flowed { whole_wh: (1.0, 0.0), lines_wh: [(0.0, 0.0); 3] });
+    Some(Energy::Flowed { whole_wh: Some((1.0, 0.0)), lines_wh: [None; 3] });
 
 #[test]
 fn what_flows_is_told_by_one_alone() {
