@@ -77,7 +77,7 @@ pub enum InfoMessage {
     Stream(StreamSample),
     /// The reply to a command, or what else a command channel carries.
     Message(Message),
-    /// A text that is no JSON, and no reply to a [`TimedSwitch`](super::TimedSwitch): `Parse error`.
+    /// A text that is no JSON, and no reply to a [`TimedSwitch`]: `Parse error`.
     Text(String),
 }
 
