@@ -333,10 +333,10 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
             ],
         ),
         (
-            &smartmeter("{connect: meter}", "").replace("kind: smartmeter", "kind: PowerMeter"),
-            &[("3:11", "did you mean `smartmeter`?")],
+            &smartmeter("{connect: \"meter:54321\"}", "").replace("smartmeter", "PowerMeter"),
+            &[("3:5", "did you mean `smartmeter`?")],
         ),
-        (&meter("").replace("brultech", "gem"), &[("3:11", "did you mean `brultech`?")]),
+        (&meter("").replace("brultech", "gem"), &[("3:5", "did you mean `brultech`?")]),
         (
             &smartmeter("{mqtt: embedded}", "    poll: 5s\n    stream: {rate: 20}\n"),
             &[("5:5", "leave poll out"), ("6:5", "write over: mqtt")],
