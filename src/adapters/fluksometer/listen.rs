@@ -227,6 +227,13 @@ impl Listener {
                 }
                 Ok(()) = connection.changed() => {
                     let there = *connection.borrow_and_update() > 0;
+                    if !there {
+                        // What was said before the loss does not bring a device back.
+                        let now = Timestamp::now();
+                        while let Some(received) = next(&mut inboxes).now_or_never() {
+                            reader.take(&received, now);
+                        }
+                    }
                     reader.connected(there);
                 }
                 _ = tick.tick(), if reader.is_holding() => {}

@@ -1,5 +1,7 @@
 //! Ways to a Fluksometer that come and go.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -42,10 +44,22 @@ async fn a_fluksometer_that_goes_is_offline_and_comes_back_by_itself() {
     flm.say(&documents);
     last_words(&subscriber, "cellar", &["offline", "online", "offline", "online"]).await;
     let main = &readings[0];
-    let time = reading_time(main) + 60;
-    flm.publish(&main.topic, &format!("[{time}, 42, \"W\"]"), false);
-    let got = subscriber.on(&main.topic, 2).await;
-    assert_eq!(reading(&got[1]), (time, 42_000, "W".to_owned()));
+    // Documents are subscribed to before readings: as a meter does, it says one each second until it is heard.
+    let mut time = reading_time(main) + 60;
+    let say = async {
+        loop {
+            flm.publish(&main.topic, &format!("[{time}, 42, \"W\"]"), false);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            time += 1;
+        }
+    };
+    let got = tokio::select! {
+        got = subscriber.on(&main.topic, 2) => got,
+        () = say => unreachable!(),
+    };
+    let (at, value, unit) = reading(&got[1]);
+    assert!(at >= reading_time(main) + 60, "{at}");
+    assert_eq!((value, &*unit), (42_000, "W"));
 }
 
 fn reading_time(said: &Said) -> i64 {
