@@ -70,3 +70,31 @@ pub(crate) enum Energy {
     /// given back, of the whole and of each line; `None` where its power is not known.
     Flowed { whole_wh: Option<(f64, f64)>, lines_wh: [Option<(f64, f64)>; 3] },
 }
+
+impl Measured {
+    /// The active powers of the whole and of each line, W.
+    pub(crate) fn watts(&self) -> [Option<f64>; 4] {
+        let [a, b, c] = &self.lines;
+        [&self.whole, a, b, c].map(|line| line.active_w)
+    }
+}
+
+impl Energy {
+    /// What flows in `hours` at these powers of the whole and of each line, W. `None`: no power is known.
+    pub(crate) fn flowed(watts: [Option<f64>; 4], hours: f64) -> Option<Energy> {
+        let ways = |watts: f64| ((watts * hours).max(0.0), (-watts * hours).max(0.0));
+        let [whole_wh, lines_wh @ ..] = watts.map(|watts| watts.map(ways));
+        let any = watts.iter().any(Option::is_some);
+        any.then_some(Energy::Flowed { whole_wh, lines_wh })
+    }
+
+    /// The same while powers went from `before` to `after`, by their mean.
+    pub(crate) fn flowed_between(
+        before: [Option<f64>; 4],
+        after: [Option<f64>; 4],
+        hours: f64,
+    ) -> Option<Energy> {
+        let mean = |n: usize| Some(f64::midpoint(before[n]?, after[n]?));
+        Energy::flowed(std::array::from_fn(mean), hours)
+    }
+}

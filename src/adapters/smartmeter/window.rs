@@ -174,12 +174,10 @@ impl Window {
 
     fn flowed(&self, columns: &Columns, lines: &[Line; 3], whole: &Line) -> Option<Energy> {
         let hours = self.frames as f64 / columns.pace_hz / 3600.0;
-        let ways = |watts: f64| ((watts * hours).max(0.0), (-watts * hours).max(0.0));
-        let whole_wh = whole.active_w.filter(|_| columns.whole).map(ways);
-        let line = |line: &Line| line.active_w.filter(|_| !columns.single).map(ways);
-        let lines_wh = lines.each_ref().map(line);
-        let any = whole_wh.is_some() || lines_wh.iter().any(Option::is_some);
-        any.then_some(Energy::Flowed { whole_wh, lines_wh })
+        let line = |line: &Line| line.active_w.filter(|_| !columns.single);
+        let [a, b, c] = lines.each_ref().map(line);
+        let whole = whole.active_w.filter(|_| columns.whole);
+        Energy::flowed([whole, a, b, c], hours)
     }
 }
 

@@ -283,21 +283,14 @@ impl Device {
 
     /// What has flowed since the message before; `None` after a pause.
     fn flow(&mut self, measured: &Measured, now: Instant) -> Option<Energy> {
-        let [a, b, c] = &measured.lines;
-        let powers = [&measured.whole, a, b, c].map(|line| line.active_w);
+        let powers = measured.watts();
         let (at, before) = self.powers.replace((now, powers))?;
         let waited = now.duration_since(at);
         if waited > PAUSE {
             return None;
         }
         let hours = waited.as_secs_f64() / 3600.0;
-        let flows = std::array::from_fn::<Option<(f64, f64)>, 4, _>(|n| {
-            let mean = f64::midpoint(before[n]?, powers[n]?);
-            Some((mean.max(0.0) * hours, (-mean).max(0.0) * hours))
-        });
-        let [whole_wh, lines_wh @ ..] = flows;
-        let any = flows.iter().any(Option::is_some);
-        any.then_some(Energy::Flowed { whole_wh, lines_wh })
+        Energy::flowed_between(before, powers, hours)
     }
 }
 

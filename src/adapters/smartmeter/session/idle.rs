@@ -41,7 +41,7 @@ pub(super) struct Idle {
     /// The meter tells its energy.
     counts: bool,
     /// The last powers, for energy where the meter has none.
-    before: Option<(Instant, Measured)>,
+    before: Option<(Instant, [Option<f64>; 4])>,
 }
 
 /// The answers of a round.
@@ -235,7 +235,8 @@ impl Session {
 
     /// What has flowed since the last round, by the mean of both powers; nothing after a pause.
     fn flowed(&mut self, measured: &Measured, now: Instant) -> Option<Energy> {
-        let before = self.idle.before.replace((now, measured.clone()));
+        let watts = measured.watts();
+        let before = self.idle.before.replace((now, watts));
         let poll = self.device.as_ref()?.entry.poll;
         let (then, before) = before.filter(|_| self.integrates())?;
         let span = now.duration_since(then);
@@ -243,15 +244,7 @@ impl Session {
             return None;
         }
         let hours = span.as_secs_f64() / 3600.0;
-        let flow = |one: &Line, other: &Line| {
-            let (one, other) = one.active_w.zip(other.active_w)?;
-            let mean = f64::midpoint(one, other) * hours;
-            Some((mean.max(0.0), (-mean).max(0.0)))
-        };
-        let whole_wh = flow(&before.whole, &measured.whole);
-        let lines_wh = [0, 1, 2].map(|line| flow(&before.lines[line], &measured.lines[line]));
-        let any = whole_wh.is_some() || lines_wh.iter().any(Option::is_some);
-        any.then_some(Energy::Flowed { whole_wh, lines_wh })
+        Energy::flowed_between(before, watts, hours)
     }
 }
 
